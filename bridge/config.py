@@ -1,0 +1,232 @@
+"""The bridge's settings: one frozen dataclass a section; the example file is generated from them.
+
+`load()` refuses what it does not know (naming the nearest key it does know) and what is of the
+wrong kind, with the line number, so that a typing error never becomes a silent default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import YAMLError
+
+from bridge.errors import ConfigError
+
+
+def _setting(default: Any, doc: str) -> Any:
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata={"doc": doc})
+    return field(default=default, metadata={"doc": doc})
+
+
+def _section(kind: type) -> Any:
+    return field(default_factory=kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Homeserver:
+    """The homeserver this bridge is registered at."""
+
+    address: str = _setting("http://127.0.0.1:8008", "Its client API, as this machine reaches it.")
+    server_name: str = _setting("example.org", "The part after the colon in your users' ids.")
+    public_address: str = _setting(
+        "", "Its client API as browsers reach it (for the join page). Empty: the same address."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appservice:
+    """How the homeserver reaches the bridge. Tokens live in the registration file alone."""
+
+    registration: str = _setting(
+        "registration.yaml",
+        "The registration file given to the homeserver (`python -m bridge generate-registration`).\n"
+        "Relative paths in this file count from the folder of this file.",
+    )
+    listen: str = _setting("127.0.0.1:29331", "Address and port the homeserver connects to.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """Where rooms, conferences and utterances are kept."""
+
+    url: str = _setting(
+        "sqlite:data/colloque.db",
+        "sqlite:PATH, or postgresql://user:password@host/database for more than one machine.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Web:
+    """Join page, token service, health and metrics."""
+
+    listen: str = _setting("127.0.0.1:29332", "Address and port of the reverse proxy's upstream.")
+    public_url: str = _setting(
+        "http://127.0.0.1:29332", "The same as browsers reach it, without a slash at the end."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """The media server: our own, or any LiveKit cluster."""
+
+    backend: Literal["embedded", "livekit"] = _setting(
+        "embedded", "embedded: the bridge starts its own sfu. livekit: one that runs already."
+    )
+    public_url: str = _setting("ws://127.0.0.1:7880", "WebSocket address given to clients.")
+    api_url: str = _setting("http://127.0.0.1:7880", "The server API as the bridge reaches it.")
+    api_key: str = _setting("", "Key and secret of the server API. Empty with embedded: made and kept in data_dir.")
+    api_secret: str = _setting("", "Never shown in a log.")
+    token_ttl_s: int = _setting(3600, "Seconds a call token may be used to join.")
+    rtc_udp_port: int = _setting(7882, "embedded: the one UDP port of all media.")
+    rtc_tcp_port: int = _setting(7881, "embedded: the one TCP port for networks without UDP (0: none).")
+    bind: list[str] = _setting(["0.0.0.0"], "embedded: addresses to listen on.")
+    advertised_addresses: list[str] = _setting(
+        [], "embedded: addresses given to clients for media, where they differ from `bind`."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scribe:
+    """Who writes down what is said."""
+
+    supervise: bool = _setting(True, "Start a scribe with the bridge. false: one runs on its own.")
+    socket: str = _setting("data/scribe.sock", "Local socket between bridge and scribe.")
+    engine: str = _setting("pocketsphinx", "Recognizer. pocketsphinx: English, nothing to download.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conference:
+    """What a room gets that has not said what it wants (state event eu.colloque.conference)."""
+
+    language: Literal["fr", "en"] = _setting("fr", "Language of the bridge's sentences.")
+    captions: bool = _setting(False, "Captions on screen during the call.")
+    transcript: bool = _setting(False, "Utterances and documents in the room's thread.")
+    empty_timeout_s: int = _setting(300, "A call nobody is in ends after this many seconds.")
+    command_prefix: str = _setting("!visio", "What a command in chat begins with.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Federation:
+    """What people of other homeservers may cause."""
+
+    allow_servers: list[str] = _setting(
+        ["*"], "Servers whose users may join calls of rooms they are members of. `*`: every server."
+    )
+    openid_timeout_s: int = _setting(5, "Seconds another homeserver has to confirm who its user is.")
+    allow_private_addresses: bool = _setting(
+        False, "Ask homeservers at loopback and private addresses too. For development only."
+    )
+    verify_certificates: bool = _setting(True, "false for development only.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the bridge can be told."""
+
+    homeserver: Homeserver = _section(Homeserver)
+    appservice: Appservice = _section(Appservice)
+    database: Database = _section(Database)
+    web: Web = _section(Web)
+    media: Media = _section(Media)
+    scribe: Scribe = _section(Scribe)
+    conference: Conference = _section(Conference)
+    federation: Federation = _section(Federation)
+    data_dir: str = _setting("data", "Keys, sockets and process records of this bridge.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting("INFO", "How much is logged.")
+    base: Path = field(default=Path(), metadata={"hidden": True})
+
+    def path(self, relative: str) -> Path:
+        """A path of the configuration, resolved against the folder of its file."""
+        return self.base / relative
+
+
+def load(file: Path) -> Settings:
+    """Read a configuration file. Raises ConfigError with file and line."""
+    try:
+        document = YAML(typ="rt").load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+    except YAMLError as error:
+        raise ConfigError(f"{file}: is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, CommentedMap):
+        raise ConfigError(f"{file}: must hold sections such as `homeserver:`")
+    settings = typing.cast("Settings", _read(Settings, document, str(file), ""))
+    return dataclasses.replace(settings, base=file.resolve().parent)
+
+
+def example() -> str:
+    """The text of config/config.example.yaml."""
+    head = "# Colloque: every setting with its default. Generated by `python -m bridge example-config`.\n"
+    return head + "".join(_lines(Settings(), 0))
+
+
+def _fields(kind: type) -> dict[str, dataclasses.Field[Any]]:
+    return {f.name: f for f in dataclasses.fields(kind) if not f.metadata.get("hidden")}
+
+
+def _read(kind: type, node: CommentedMap, file: str, prefix: str) -> object:
+    known, hints, values = _fields(kind), typing.get_type_hints(kind), {}
+    for key, value in node.items():
+        where = f"{file}, line {node.lc.key(key)[0] + 1}: `{prefix}{key}`"
+        if key not in known:
+            raise ConfigError(f"{where} is not a setting{_nearest(str(key), known)}")
+        if dataclasses.is_dataclass(hints[key]):
+            if not isinstance(value, CommentedMap):
+                raise ConfigError(f"{where} must be a section with settings below it")
+            values[key] = _read(typing.cast("type", hints[key]), value, file, f"{prefix}{key}.")
+        else:
+            values[key] = _checked(value, hints[key], where)
+    return kind(**values)
+
+
+def _nearest(key: str, known: typing.Iterable[str]) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(key, names, n=1)
+    return f"; did you mean `{near[0]}`?" if near else f"; known here: {', '.join(names)}"
+
+
+def _checked(value: Any, hint: Any, where: str) -> object:
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        if value not in typing.get_args(hint):
+            choices = ", ".join(str(choice) for choice in typing.get_args(hint))
+            raise ConfigError(f"{where} must be one of: {choices}")
+        return value
+    if origin is list:
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ConfigError(f"{where} must be a list of texts")
+        return [str(item) for item in value]
+    if type(value) is not hint and not (hint is str and isinstance(value, str)):
+        raise ConfigError(f"{where} must be {_KINDS[hint]}")
+    return str(value) if hint is str else value
+
+
+_KINDS: dict[type, str] = {str: "a text", int: "a whole number", bool: "true or false"}
+
+
+def _lines(section: Any, depth: int) -> typing.Iterator[str]:
+    pad = "  " * depth
+    for name, spec in _fields(type(section)).items():
+        value = getattr(section, name)
+        if dataclasses.is_dataclass(value):
+            yield f"\n# {type(value).__doc__}\n{name}:\n"
+            yield from _lines(value, depth + 1)
+        else:
+            yield from (f"{pad}# {line}\n" for line in spec.metadata["doc"].split("\n"))
+            yield f"{pad}{name}: {_scalar(value)}\n"
+
+
+def _scalar(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(f'"{item}"' for item in value) + "]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
