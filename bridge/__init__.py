@@ -1,1 +1,1 @@
-"""Colloque's control process: Matrix rooms on one side, a LiveKit-compatible media server on the other."""
+"""Colloque's control process: Matrix rooms on one side, a LiveKit-compatible SFU on the other."""

@@ -1,10 +1,10 @@
 """Errors that carry the sentence a person reads.
 
-    ColloqueError
-      ├── ConfigError       the administrator's configuration; printed at start, exit status 2
-      ├── UserError         something a person asked for cannot be done; a key of the text catalogue
-      │     └── Refused     the same, and the reason is a right they lack (HTTP 403)
-      └── Unavailable       a part that should answer does not now; trying again later may help (HTTP 503)
+ColloqueError
+  ├── ConfigError       the administrator's configuration; printed at start, exit status 2
+  ├── UserError         something a person asked for cannot be done; a key of the text catalogue
+  │     └── Refused     the same, and the reason is a right they lack (HTTP 403)
+  └── Unavailable       a part that should answer does not; try again later (HTTP 503)
 """
 
 from __future__ import annotations

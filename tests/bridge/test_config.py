@@ -1,0 +1,63 @@
+"""Configuration: what is not understood is refused with the line and the nearest key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bridge.config import Settings, example, load
+from bridge.errors import ConfigError
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "colloque.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_the_example_holds_every_default(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, example()))
+    assert settings.media == Settings().media
+    assert settings.federation == Settings().federation
+    assert settings.path("data/x") == tmp_path / "data" / "x"
+
+
+def test_what_is_left_out_keeps_its_default(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, "homeserver:\n  server_name: interieur.example\n"))
+    assert settings.homeserver.server_name == "interieur.example"
+    assert settings.homeserver.address == "http://127.0.0.1:8008"
+    assert settings.federation.allow_servers == ["*"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("homeserver:\n  adress: x\n", "line 2: `homeserver.adress` is not a setting; did you mean"),
+        ("zzz: 1\n", "line 1: `zzz` is not a setting; known here: homeserver,"),
+        ("media:\n  token_ttl_s: soon\n", "`media.token_ttl_s` must be a whole number"),
+        ("media:\n  token_ttl_s: true\n", "`media.token_ttl_s` must be a whole number"),
+        ("scribe:\n  supervise: 1\n", "`scribe.supervise` must be true or false"),
+        ("media:\n  backend: janus\n", "`media.backend` must be one of: embedded, livekit"),
+        ("media:\n  bind: 127.0.0.1\n", "`media.bind` must be a list of texts"),
+        ("media:\n  bind: [1]\n", "`media.bind` must be a list of texts"),
+        ("media: 3\n", "`media` must be a section"),
+        ("- a\n", "must hold sections"),
+        ("a: [\n", "is not YAML"),
+    ],
+)
+def test_bad_input_is_one_clear_line(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(written(tmp_path, text))
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nowhere.yaml: cannot be read"):
+        load(tmp_path / "nowhere.yaml")
+
+
+def test_the_tracked_example_is_the_generated_one() -> None:
+    tracked = Path(__file__).parents[2] / "config" / "config.example.yaml"
+    assert tracked.read_text(encoding="utf-8") == example()
