@@ -1,0 +1,128 @@
+"""What was said in one conference: utterances as stored, and the turns a reader sees.
+
+An utterance is one final segment of one person's track, at its newest revision. A turn is what
+one person said before somebody else took the floor: utterances of the same voice that follow each
+other within a short pause and without another voice beginning between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+PAUSE_MS = 4000
+"""A silence longer than this ends a turn even where nobody else speaks: a new paragraph."""
+
+
+class Spoken(Protocol):
+    """What every stored utterance has. Times are milliseconds since the conference's start."""
+
+    @property
+    def segment(self) -> str: ...
+    @property
+    def rev(self) -> int: ...
+    @property
+    def speaker(self) -> str: ...
+    @property
+    def display_name(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def language(self) -> str: ...
+    @property
+    def start_ms(self) -> int: ...
+    @property
+    def end_ms(self) -> int: ...
+    @property
+    def engine(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utterance:
+    """A plain `Spoken`, for callers without a store."""
+
+    segment: str
+    speaker: str
+    text: str
+    start_ms: int
+    end_ms: int
+    rev: int = 0
+    display_name: str = ""
+    language: str = ""
+    engine: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One person's words until somebody else speaks.
+
+    `overlaps`: another turn begins before this one ends (two people spoke at once).
+    """
+
+    speaker: str
+    display_name: str
+    start_ms: int
+    end_ms: int
+    utterances: tuple[Spoken, ...]
+    overlaps: bool = False
+
+    @property
+    def text(self) -> str:
+        """The words of the whole turn, with one space between utterances."""
+        return " ".join(utterance.text.strip() for utterance in self.utterances)
+
+
+def current(utterances: Iterable[Spoken]) -> list[Spoken]:
+    """The newest revision of every segment, in the order they began; emptied ones are left out.
+
+    A correction is a higher revision of the same segment; a deletion leaves a revision without
+    text behind, so that an older one arriving late does not come back to life.
+    """
+    newest: dict[str, Spoken] = {}
+    for utterance in utterances:
+        known = newest.get(utterance.segment)
+        if known is None or utterance.rev > known.rev:
+            newest[utterance.segment] = utterance
+    spoken = (utterance for utterance in newest.values() if utterance.text.strip())
+    return sorted(spoken, key=lambda u: (u.start_ms, u.end_ms, u.segment))
+
+
+def turns(utterances: Iterable[Spoken], *, pause_ms: int = PAUSE_MS) -> list[Turn]:
+    """The conversation as a reader sees it, in order of the turns' beginnings."""
+    runs: list[list[Spoken]] = []
+    for utterance in current(utterances):
+        if runs and _continues(runs[-1][-1], utterance, pause_ms):
+            runs[-1].append(utterance)
+        else:
+            runs.append([utterance])
+    built = [_turn(run) for run in runs]
+    return [_marked(turn, built[at + 1 :]) for at, turn in enumerate(built)]
+
+
+def speakers(utterances: Iterable[Spoken]) -> list[str]:
+    """Matrix ids of those who spoke, in the order of their first word."""
+    return list(dict.fromkeys(utterance.speaker for utterance in current(utterances)))
+
+
+def _continues(last: Spoken, following: Spoken, pause_ms: int) -> bool:
+    return last.speaker == following.speaker and following.start_ms - last.end_ms <= pause_ms
+
+
+def _turn(run: list[Spoken]) -> Turn:
+    return Turn(
+        speaker=run[0].speaker,
+        display_name=run[-1].display_name or run[0].speaker,
+        start_ms=run[0].start_ms,
+        end_ms=max(utterance.end_ms for utterance in run),
+        utterances=tuple(run),
+    )
+
+
+def _marked(turn: Turn, later: list[Turn]) -> Turn:
+    overlaps = any(
+        other.start_ms < turn.end_ms and other.speaker != turn.speaker for other in later[:1]
+    )
+    return Turn(
+        turn.speaker, turn.display_name, turn.start_ms, turn.end_ms, turn.utterances, overlaps
+    )
