@@ -1,0 +1,249 @@
+"""Answers to clients' offers, and our own offers to the subscriber side of a dual connection.
+
+What is told of a section is decided before (a `Receive`, a `Send`, or nothing); here it only
+becomes text. One codec per section is kept: opus for audio, VP8 (with RTX upward) for video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sfu.signal.sdp import Description, Format, Section
+
+MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
+RID = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
+REPAIRED_RID = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
+AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+ABS_SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
+
+_KNOWN = {
+    "audio": frozenset({MID, AUDIO_LEVEL, TRANSPORT_CC, ABS_SEND_TIME}),
+    "video": frozenset({MID, RID, REPAIRED_RID, TRANSPORT_CC, ABS_SEND_TIME}),
+}
+_CODECS = {"audio": "opus", "video": "VP8"}
+_FEEDBACK_UP = {
+    "audio": ("transport-cc", "nack"),
+    "video": ("transport-cc", "ccm fir", "nack", "nack pli"),
+}
+_FEEDBACK_DOWN = {"audio": ("nack",), "video": ("goog-remb", "ccm fir", "nack", "nack pli")}
+
+OFFERED = {
+    "audio": Format(
+        payload_type=111,
+        name="opus",
+        clock_rate=48000,
+        channels=2,
+        fmtp="minptime=10;useinbandfec=1",
+    ),
+    "video": Format(payload_type=96, name="VP8", clock_rate=90000),
+}
+"""Codecs of our own offers, under the numbers libwebrtc uses."""
+
+OFFERED_EXTENSIONS = {
+    "audio": {1: AUDIO_LEVEL, 2: ABS_SEND_TIME, 4: MID},
+    "video": {2: ABS_SEND_TIME, 4: MID},
+}
+SCTP_PORT = 5000
+MAX_DATA_MESSAGE = 65536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ice:
+    """Our side of one association, as it stands in a description."""
+
+    ufrag: str
+    pwd: str
+    fingerprint: str
+    candidates: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receive:
+    """The client sends a track here."""
+
+    stereo: bool = False
+    dtx: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Send:
+    """We send a track here. `stream` and `track` make the msid, `ssrc` is ours."""
+
+    stream: str
+    track: str
+    ssrc: int
+    stereo: bool = False
+
+
+Plan = Receive | Send | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferSection:
+    """One section of our own offer, kept at its place for the life of the connection."""
+
+    kind: str
+    mid: str
+    send: Send | None = None
+
+
+def wanted_codec(section: Section) -> Format | None:
+    """The offered format this server forwards, None if there is none."""
+    name = _CODECS.get(section.kind, "").lower()
+    return next((codec for codec in section.codecs() if codec.name.lower() == name), None)
+
+
+def repair_codec(section: Section, codec: Format) -> Format | None:
+    """The RTX format (RFC 4588) offered for `codec`."""
+    apt = str(codec.payload_type)
+    return next(
+        (c for c in section.codecs() if c.name.lower() == "rtx" and c.parameters.get("apt") == apt),
+        None,
+    )
+
+
+def extensions(section: Section) -> dict[int, str]:
+    """The offered header extensions this server reads or writes."""
+    known = _KNOWN.get(section.kind, frozenset())
+    return {number: uri for number, uri in section.extensions().items() if uri in known}
+
+
+def answer(offer: Description, plans: Mapping[str, Plan], ice: Ice) -> Description:
+    """The answer to a client's offer; `plans` by mid, sections without one become inactive."""
+    sections = [_answer_section(section, plans.get(section.mid)) for section in offer.sections]
+    live = [section for section in sections if not section.stopped]
+    for section in live:
+        section.attributes[:0] = _transport(ice, "passive")
+    if live:
+        live[0].attributes += _candidates(ice)
+    mixed = offer.value("extmap-allow-mixed") is not None
+    return Description(_head(live, 2, mixed=mixed), sections)
+
+
+def offer(sections: Sequence[OfferSection], ice: Ice, version: int) -> Description:
+    """An offer for the subscriber connection of a dual client; `version` grows with each."""
+    written = [_offer_section(section) for section in sections]
+    for section in written:
+        section.attributes[:0] = _transport(ice, "actpass")
+    written[0].attributes += _candidates(ice)
+    return Description(_head(written, version, mixed=True), written)
+
+
+def _head(live: Sequence[Section], version: int, *, mixed: bool) -> list[str]:
+    mids = " ".join(section.mid for section in live)
+    head = ["v=0", f"o=- 1 {version} IN IP4 127.0.0.1", "s=-", "t=0 0", "a=ice-lite"]
+    head += [f"a=group:BUNDLE {mids}"] if live else []
+    head += ["a=extmap-allow-mixed"] if mixed else []
+    return [*head, "a=msid-semantic: WMS *"]
+
+
+def _transport(ice: Ice, setup: str) -> list[str]:
+    return [
+        f"ice-ufrag:{ice.ufrag}",
+        f"ice-pwd:{ice.pwd}",
+        f"fingerprint:{ice.fingerprint}",
+        f"setup:{setup}",
+    ]
+
+
+def _candidates(ice: Ice) -> list[str]:
+    return [*(f"candidate:{value}" for value in ice.candidates), "end-of-candidates"]
+
+
+def _answer_section(offered: Section, plan: Plan) -> Section:
+    if offered.stopped or not offered.formats:
+        formats = offered.formats[:1] or ["0"]
+        rejected = [f"mid:{offered.mid}", "inactive"]
+        return Section(offered.kind, 0, offered.protocol, formats, rejected, ["c=IN IP4 0.0.0.0"])
+    if offered.kind == "application":
+        return _application(offered.mid, offered.protocol, offered.formats)
+    return _media_answer(offered, plan)
+
+
+def _application(mid: str, protocol: str, formats: list[str]) -> Section:
+    attributes = [
+        f"mid:{mid}",
+        f"sctp-port:{SCTP_PORT}",
+        f"max-message-size:{MAX_DATA_MESSAGE}",
+    ]
+    return Section("application", 9, protocol, formats, attributes, ["c=IN IP4 0.0.0.0"])
+
+
+def _media_answer(offered: Section, plan: Plan) -> Section:
+    codec = wanted_codec(offered)
+    if codec is None:
+        plan, codec = None, next(iter(offered.codecs()), None)
+    up = isinstance(plan, Receive)
+    direction = "recvonly" if up else "sendonly" if plan else "inactive"
+    # Extensions stand on placeholder sections too: Chromium refuses simulcast on one section if
+    # another of the bundle did not negotiate RID.
+    lines = [f"mid:{offered.mid}", *_extmaps(extensions(offered)), direction, "rtcp-mux"]
+    lines += ["rtcp-rsize"] if "rtcp-rsize" in offered.attributes else []
+    formats = offered.formats[:1]
+    if codec is not None:
+        repair = repair_codec(offered, codec) if up else None
+        formats = [str(c.payload_type) for c in (codec, repair) if c is not None]
+        lines += _codec_lines(offered.kind, codec, plan) + (_repair_lines(repair, codec))
+    lines += _layers(offered) if up else _source(plan) if isinstance(plan, Send) else []
+    return Section(offered.kind, 9, offered.protocol, formats, lines, ["c=IN IP4 0.0.0.0"])
+
+
+def _extmaps(table: Mapping[int, str]) -> list[str]:
+    return [f"extmap:{number} {uri}" for number, uri in table.items()]
+
+
+def _codec_lines(kind: str, codec: Format, plan: Plan) -> list[str]:
+    number = codec.payload_type
+    channels = f"/{codec.channels}" if codec.channels > 1 else ""
+    lines = [f"rtpmap:{number} {codec.name}/{codec.clock_rate}{channels}"]
+    fmtp = _opus_fmtp(plan) if codec.name.lower() == "opus" else codec.fmtp
+    lines += [f"fmtp:{number} {fmtp}"] if fmtp else []
+    feedback = _FEEDBACK_DOWN if isinstance(plan, Send) else _FEEDBACK_UP
+    return lines + [f"rtcp-fb:{number} {wish}" for wish in feedback.get(kind, ())]
+
+
+def _repair_lines(repair: Format | None, codec: Format) -> list[str]:
+    if repair is None:
+        return []
+    number = repair.payload_type
+    return [f"rtpmap:{number} rtx/{repair.clock_rate}", f"fmtp:{number} apt={codec.payload_type}"]
+
+
+def _opus_fmtp(plan: Plan) -> str:
+    words = ["minptime=10", "useinbandfec=1"]
+    if isinstance(plan, Receive) and plan.dtx:
+        words.append("usedtx=1")
+    if plan is not None and plan.stereo:
+        words += ["stereo=1"] if isinstance(plan, Receive) else ["stereo=1", "sprop-stereo=1"]
+    return ";".join(words)
+
+
+def _layers(offered: Section) -> list[str]:
+    rids = offered.rids()
+    if not rids:
+        return []
+    return [*(f"rid:{rid} recv" for rid in rids), f"simulcast:recv {';'.join(rids)}"]
+
+
+def _source(send: Send) -> list[str]:
+    msid = f"{send.stream} {send.track}"
+    return [
+        f"msid:{msid}",
+        f"ssrc:{send.ssrc} cname:{send.stream}",
+        f"ssrc:{send.ssrc} msid:{msid}",
+    ]
+
+
+def _offer_section(wanted: OfferSection) -> Section:
+    if wanted.kind == "application":
+        return _application(wanted.mid, "UDP/DTLS/SCTP", ["webrtc-datachannel"])
+    codec = OFFERED[wanted.kind]
+    lines = [f"mid:{wanted.mid}", *_extmaps(OFFERED_EXTENSIONS[wanted.kind])]
+    lines += ["sendonly" if wanted.send else "inactive", "rtcp-mux", "rtcp-rsize"]
+    # An inactive section says of its codec what a sending one says, so that it can be used again.
+    lines += _codec_lines(wanted.kind, codec, wanted.send or Send(stream="", track="", ssrc=0))
+    lines += _source(wanted.send) if wanted.send else []
+    formats = [str(codec.payload_type)]
+    return Section(wanted.kind, 9, "UDP/TLS/RTP/SAVPF", formats, lines, ["c=IN IP4 0.0.0.0"])
