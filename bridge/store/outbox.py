@@ -1,0 +1,207 @@
+"""What the bridge will say in rooms, stored in the transaction that decided it.
+
+`bridge.matrix.outbox.Sender` sends the rows of a room strictly in order. A row's `txn_id` names its
+effect: putting the same effect twice stores it once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bridge.store.database import Connection, Database, holding
+from bridge.store.text import dumped, loaded, plain
+
+Kind = Literal["message", "state", "file", "redaction"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """One event for a room.
+
+    A string `"outbox:<txn_id>"` anywhere in `content` is replaced, when this row is sent, by the
+    event id that row got. kind "file": `blob` is uploaded and `content` gets url, info and
+    filename. kind "redaction": `content` is {"redacts": event id, "reason"?: text}. kind "state"
+    refused for lack of power: the message `if_forbidden` goes out instead, unless it did the time
+    before.
+    """
+
+    room_id: str
+    txn_id: str
+    kind: Kind
+    content: dict[str, Any]
+    type: str = "m.room.message"
+    state_key: str = ""
+    blob: bytes | None = None
+    media_type: str = ""
+    file_name: str = ""
+    if_forbidden: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """A stored row that waits to be sent. `mxc`: where its file was uploaded already."""
+
+    seq: int
+    outgoing: Outgoing
+    mxc: str | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What became of a row. `event_id` is None while it waits and where it was refused."""
+
+    room_id: str
+    event_id: str | None
+    waiting: bool
+
+
+class Outbox:
+    """The rows of all rooms."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def put(self, conn: Connection, *rows: Outgoing, now_ms: int) -> None:
+        """Store rows behind what their rooms have waiting. A txn_id known already is ignored."""
+        for row in rows:
+            await conn.execute(_INSERT, *_columns(row), now_ms)
+
+    async def event_id(self, txn_id: str, conn: Connection | None = None) -> str | None:
+        """The event this row became, None where it is not sent (yet)."""
+        async with holding(self._db, conn) as held:
+            value: str | None = await held.fetchval(
+                "SELECT event_id FROM outbox WHERE txn_id = $1", txn_id
+            )
+            return value
+
+    async def waiting_rooms(self) -> list[str]:
+        """Rooms with something to send, the one that waits longest first."""
+        rows = await self._db.fetch(
+            "SELECT room_id FROM outbox WHERE state = 'waiting' GROUP BY room_id ORDER BY MIN(seq)"
+        )
+        return [row["room_id"] for row in rows]
+
+    async def waiting(self) -> int:
+        """How many rows wait, for the metrics."""
+        return int(await self._db.fetchval("SELECT COUNT(*) FROM outbox WHERE state = 'waiting'"))
+
+    async def next(self, room_id: str) -> Queued | None:
+        """The room's first waiting row."""
+        row = await self._db.fetchrow(
+            "SELECT * FROM outbox WHERE room_id = $1 AND state = 'waiting' ORDER BY seq LIMIT 1",
+            room_id,
+        )
+        return None if row is None else _queued(dict(row))
+
+    async def find(self, txn_ids: Iterable[str]) -> dict[str, Sent]:
+        """What became of these rows; unknown ones are left out."""
+        found = {}
+        async with self._db.acquire() as conn:
+            for txn_id in txn_ids:
+                row = await conn.fetchrow(
+                    "SELECT room_id, event_id, state FROM outbox WHERE txn_id = $1", txn_id
+                )
+                if row is not None:
+                    found[txn_id] = Sent(
+                        room_id=row["room_id"],
+                        event_id=row["event_id"],
+                        waiting=row["state"] == "waiting",
+                    )
+        return found
+
+    async def uploaded(self, row: Queued, mxc: str) -> None:
+        """Remember where the file lies, so that it is uploaded once."""
+        await self._db.execute(
+            "UPDATE outbox SET mxc = $2, blob = NULL WHERE seq = $1", row.seq, mxc
+        )
+
+    async def sent(self, row: Queued, event_id: str) -> None:
+        """The homeserver has it: only the event id is kept."""
+        await self._db.execute(
+            "UPDATE outbox SET state = 'sent', event_id = $2, content = '{}', blob = NULL,"
+            " if_forbidden = NULL, reason = NULL WHERE seq = $1",
+            row.seq,
+            event_id,
+        )
+
+    async def delayed(self, row: Queued, reason: str) -> None:
+        """Count an attempt that may be repeated."""
+        await self._db.execute(
+            "UPDATE outbox SET attempts = attempts + 1, reason = $2 WHERE seq = $1",
+            row.seq,
+            plain(reason)[:2000],
+        )
+
+    async def refused(self, row: Queued, reason: str, *, forbidden: bool, now_ms: int) -> None:
+        """The homeserver will never take it. `forbidden`: for lack of power in the room."""
+        async with self._db.acquire() as conn, conn.transaction():
+            if forbidden and row.outgoing.if_forbidden is not None:
+                await self._put_substitute(conn, row, row.outgoing.if_forbidden, now_ms)
+            await conn.execute(
+                "UPDATE outbox SET state = 'refused', reason = $2, blob = NULL WHERE seq = $1",
+                row.seq,
+                plain(reason)[:2000],
+            )
+
+    async def _put_substitute(
+        self, conn: Connection, row: Queued, content: dict[str, Any], now_ms: int
+    ) -> None:
+        """Say it once: not again while the same state of the room goes on being refused."""
+        state = row.outgoing
+        before = await conn.fetchval(
+            "SELECT state FROM outbox WHERE room_id = $1 AND kind = 'state' AND type = $2"
+            " AND state_key = $3 AND seq < $4 AND state <> 'waiting' ORDER BY seq DESC LIMIT 1",
+            state.room_id,
+            state.type,
+            state.state_key,
+            row.seq,
+        )
+        if before == "refused":
+            return
+        txn = hashlib.sha256(state.txn_id.encode()).hexdigest()[:24]
+        substitute = Outgoing(
+            room_id=state.room_id, txn_id=f"forbidden:{txn}", kind="message", content=content
+        )
+        await self.put(conn, substitute, now_ms=now_ms)
+
+
+_INSERT = (
+    "INSERT INTO outbox (room_id, txn_id, kind, type, state_key, content, blob, media_type,"
+    " file_name, if_forbidden, created_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+    " ON CONFLICT (txn_id) DO NOTHING"
+)
+
+
+def _columns(row: Outgoing) -> tuple[Any, ...]:
+    return (
+        row.room_id,
+        row.txn_id,
+        row.kind,
+        row.type,
+        row.state_key,
+        dumped(row.content),
+        row.blob,
+        row.media_type,
+        plain(row.file_name),
+        None if row.if_forbidden is None else dumped(row.if_forbidden),
+    )
+
+
+def _queued(row: dict[str, Any]) -> Queued:
+    outgoing = Outgoing(
+        room_id=row["room_id"],
+        txn_id=row["txn_id"],
+        kind=row["kind"],
+        type=row["type"],
+        state_key=row["state_key"],
+        content=loaded(row["content"]),
+        blob=row["blob"],
+        media_type=row["media_type"],
+        file_name=row["file_name"],
+        if_forbidden=None if row["if_forbidden"] is None else loaded(row["if_forbidden"]),
+    )
+    return Queued(seq=row["seq"], outgoing=outgoing, mxc=row["mxc"], attempts=row["attempts"])

@@ -1,0 +1,106 @@
+"""The tables, as numbered migrations. A step that was released is never edited: add the next one.
+
+Where SQLite and PostgreSQL differ a step asks for the scheme; all else is the same SQL. Times are
+integer milliseconds since 1970. JSON lies in TEXT with everything outside ASCII escaped, so that
+any text of a stranger's event fits (PostgreSQL refuses NUL, and UTF-8 lone surrogates).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from mautrix.util.async_db import Connection, Scheme
+
+Step = Callable[[Connection, Scheme], Awaitable[None]]
+
+
+async def _first_tables(conn: Connection, scheme: Scheme) -> None:
+    serial = "BIGSERIAL PRIMARY KEY"
+    blob = "BYTEA"
+    if scheme == Scheme.SQLITE:
+        # AUTOINCREMENT: a number is never given twice, even after the last row was deleted.
+        serial, blob = "INTEGER PRIMARY KEY AUTOINCREMENT", "BLOB"
+    for statement in (_INBOX, _INBOX_WAITING, _OUTBOX, _OUTBOX_WAITING, *_DOMAIN):
+        await conn.execute(statement.replace("SERIAL", serial).replace("BLOB", blob))
+
+
+_INBOX = """CREATE TABLE inbox (
+    seq         SERIAL,
+    room_id     TEXT NOT NULL,
+    kind        TEXT NOT NULL,
+    key         TEXT NOT NULL,
+    payload     TEXT,
+    received_ms BIGINT NOT NULL,
+    attempts    INTEGER NOT NULL DEFAULT 0,
+    state       TEXT NOT NULL DEFAULT 'waiting',
+    reason      TEXT,
+    UNIQUE (kind, key)
+)"""
+_INBOX_WAITING = "CREATE INDEX inbox_waiting ON inbox (room_id, seq) WHERE state = 'waiting'"
+
+_OUTBOX = """CREATE TABLE outbox (
+    seq          SERIAL,
+    room_id      TEXT NOT NULL,
+    txn_id       TEXT NOT NULL UNIQUE,
+    kind         TEXT NOT NULL,
+    type         TEXT NOT NULL,
+    state_key    TEXT NOT NULL,
+    content      TEXT NOT NULL,
+    blob         BLOB,
+    media_type   TEXT NOT NULL,
+    file_name    TEXT NOT NULL,
+    if_forbidden TEXT,
+    mxc          TEXT,
+    created_ms   BIGINT NOT NULL,
+    attempts     INTEGER NOT NULL DEFAULT 0,
+    state        TEXT NOT NULL DEFAULT 'waiting',
+    reason       TEXT,
+    event_id     TEXT
+)"""
+_OUTBOX_WAITING = "CREATE INDEX outbox_waiting ON outbox (room_id, seq) WHERE state = 'waiting'"
+
+_DOMAIN = (
+    """CREATE TABLE room (
+        room_id TEXT PRIMARY KEY,
+        facts   TEXT NOT NULL
+    )""",
+    """CREATE TABLE conference (
+        room_id    TEXT PRIMARY KEY,
+        media_room TEXT NOT NULL UNIQUE,
+        active     BOOLEAN NOT NULL,
+        snapshot   TEXT NOT NULL
+    )""",
+    """CREATE TABLE call_grant (
+        media_room TEXT NOT NULL,
+        identity   TEXT NOT NULL,
+        room_id    TEXT NOT NULL,
+        user_id    TEXT NOT NULL,
+        device_id  TEXT NOT NULL,
+        member_id  TEXT,
+        granted_ms BIGINT NOT NULL,
+        revoked_ms BIGINT,
+        PRIMARY KEY (media_room, identity)
+    )""",
+    "CREATE INDEX call_grant_room ON call_grant (room_id, user_id)",
+    """CREATE TABLE utterance (
+        segment      TEXT NOT NULL,
+        rev          INTEGER NOT NULL,
+        conference   TEXT NOT NULL,
+        room_id      TEXT NOT NULL,
+        speaker      TEXT NOT NULL,
+        device       TEXT NOT NULL,
+        display_name TEXT NOT NULL,
+        text         TEXT NOT NULL,
+        language     TEXT NOT NULL,
+        start_ms     BIGINT NOT NULL,
+        end_ms       BIGINT NOT NULL,
+        engine       TEXT NOT NULL,
+        event_id     TEXT,
+        PRIMARY KEY (segment, rev)
+    )""",
+    "CREATE INDEX utterance_conference ON utterance (conference, start_ms)",
+)
+
+upgrades: tuple[tuple[str, Step], ...] = (
+    ("Inbox, outbox, rooms, conferences, grants, utterances", _first_tables),
+)

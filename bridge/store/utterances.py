@@ -1,0 +1,91 @@
+"""What was said, by whom and when. Stored before it is posted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bridge.store.database import Connection, Database, holding
+from bridge.store.text import plain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utterance:
+    """A final segment. Times are milliseconds since the conference's start.
+
+    `speaker` is a Matrix id. `event_id`: the message that shows it, once the outbox sent it (row
+    with txn_id "utt:<segment>:<rev>"). A correction is a higher `rev` of the same segment.
+    """
+
+    conference: str
+    segment: str
+    rev: int
+    room_id: str
+    speaker: str
+    device: str
+    display_name: str
+    text: str
+    language: str
+    start_ms: int
+    end_ms: int
+    engine: str
+    event_id: str | None = None
+
+
+class Utterances:
+    """Every revision of every segment."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def put(self, conn: Connection, utterance: Utterance) -> bool:
+        """Store. False where this revision of the segment is stored already."""
+        stored = await conn.fetchval(_INSERT, *_columns(utterance))
+        return stored is not None
+
+    async def of_conference(
+        self, conference: str, conn: Connection | None = None
+    ) -> list[Utterance]:
+        """The last revision of each segment, in the order they were begun."""
+        async with holding(self._db, conn) as held:
+            rows = await held.fetch(_SELECT, conference)
+        return [Utterance(**dict(row)) for row in rows]
+
+
+_NAMES = (
+    "conference, segment, rev, room_id, speaker, device, display_name, text, language,"
+    " start_ms, end_ms, engine"
+)
+
+_INSERT = (
+    f"INSERT INTO utterance ({_NAMES}, event_id)"  # noqa: S608 (constants)
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+    " ON CONFLICT (segment, rev) DO NOTHING RETURNING rev"
+)
+
+_SELECT = (
+    f"SELECT {', '.join('u.' + name.strip() for name in _NAMES.split(','))},"  # noqa: S608
+    " COALESCE(u.event_id, o.event_id) AS event_id FROM utterance u LEFT JOIN outbox o"
+    " ON o.txn_id = 'utt:' || u.segment || ':' || CAST(u.rev AS TEXT)"
+    " WHERE u.conference = $1 AND NOT EXISTS"
+    " (SELECT 1 FROM utterance v WHERE v.segment = u.segment AND v.rev > u.rev)"
+    " ORDER BY u.start_ms, u.end_ms, u.segment"
+)
+
+
+def _columns(utterance: Utterance) -> tuple[Any, ...]:
+    return (
+        utterance.conference,
+        utterance.segment,
+        utterance.rev,
+        utterance.room_id,
+        utterance.speaker,
+        utterance.device,
+        plain(utterance.display_name),
+        plain(utterance.text),
+        utterance.language,
+        utterance.start_ms,
+        utterance.end_ms,
+        utterance.engine,
+        utterance.event_id,
+    )
