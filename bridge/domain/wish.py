@@ -1,0 +1,106 @@
+"""What a room wants of its conference: the content of the state event `eu.colloque.conference`.
+
+Any moderator writes it from any client; it is read leniently. A field of the wrong kind keeps its
+default and is named as a problem; fields this version does not know are kept when we write the
+event ourselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, cast
+
+from bridge.text import LANGUAGES, Language
+
+# A language tag as RFC 5646 builds it, as far as recognizers tell languages apart.
+_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A field that could not be read: a key of `bridge.text` and its values."""
+
+    key: str
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """`active` is None where the room leaves it to commands and the call button.
+
+    `language` is that of sentences and documents; `spoken_language` (None: the same) is what the
+    recognizer listens for.
+    """
+
+    active: bool | None = None
+    captions: bool = False
+    transcript: bool = False
+    language: Language = "fr"
+    spoken_language: str | None = None
+    content: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """The event's content as it was read: the ground of the next one we write."""
+
+    def listened(self) -> str:
+        """The language tag for the recognizer."""
+        return self.spoken_language or self.language
+
+    def with_active(self, active: bool) -> Wish:
+        """The same wish, for or against a running call."""
+        return replace(self, active=active, content={**self.content, "active": active})
+
+    def with_transcript(self, transcript: bool) -> Wish:
+        """The same wish, with or without a transcript."""
+        return replace(
+            self, transcript=transcript, content={**self.content, "transcript": transcript}
+        )
+
+
+def read(content: object, defaults: Wish) -> tuple[Wish, tuple[Problem, ...]]:
+    """The wish in a state event's content, and what in it could not be read."""
+    if not isinstance(content, Mapping):
+        return defaults, (Problem("wish.not_object"),)
+    problems: list[Problem] = []
+
+    def flag(name: str, default: bool | None) -> bool | None:
+        value = content.get(name)
+        if value is None or isinstance(value, bool):
+            return default if value is None else value
+        problems.append(Problem("wish.not_bool", {"field": name}))
+        return default
+
+    wish = Wish(
+        active=flag("active", None),
+        captions=bool(flag("captions", defaults.captions)),
+        transcript=bool(flag("transcript", defaults.transcript)),
+        language=_language(content.get("language"), defaults.language, problems),
+        spoken_language=_tag(content.get("spoken_language"), defaults.spoken_language, problems),
+        content=dict(content),
+    )
+    return wish, tuple(problems)
+
+
+def write(wish: Wish) -> dict[str, Any]:
+    """Content of the state event: what was there before, with the fields this wish changed."""
+    return {"version": 1, **wish.content}
+
+
+def _language(value: object, default: Language, problems: list[Problem]) -> Language:
+    if value is None:
+        return default
+    if value in LANGUAGES:
+        return cast("Language", value)
+    choices = ", ".join(LANGUAGES)
+    problems.append(Problem("wish.not_language", {"field": "language", "choices": choices}))
+    return default
+
+
+def _tag(value: object, default: str | None, problems: list[Problem]) -> str | None:
+    if value is None:
+        return default
+    if isinstance(value, str) and _TAG.fullmatch(value):
+        return value
+    problems.append(Problem("wish.not_tag", {"field": "spoken_language"}))
+    return default
