@@ -42,10 +42,14 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queued:
-    """A stored row that waits to be sent. `mxc`: where its file was uploaded already."""
+    """A stored row that waits to be sent.
+
+    `size`: bytes of its file. `mxc`: where that was uploaded already (`blob` is None then).
+    """
 
     seq: int
     outgoing: Outgoing
+    size: int
     mxc: str | None
     attempts: int
 
@@ -170,8 +174,9 @@ class Outbox:
 
 
 _INSERT = (
-    "INSERT INTO outbox (room_id, txn_id, kind, type, state_key, content, blob, media_type,"
-    " file_name, if_forbidden, created_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+    "INSERT INTO outbox (room_id, txn_id, kind, type, state_key, content, blob, size,"
+    " media_type, file_name, if_forbidden, created_ms)"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
     " ON CONFLICT (txn_id) DO NOTHING"
 )
 
@@ -185,6 +190,7 @@ def _columns(row: Outgoing) -> tuple[Any, ...]:
         row.state_key,
         dumped(row.content),
         row.blob,
+        len(row.blob or b""),
         row.media_type,
         plain(row.file_name),
         None if row.if_forbidden is None else dumped(row.if_forbidden),
@@ -204,4 +210,10 @@ def _queued(row: dict[str, Any]) -> Queued:
         file_name=row["file_name"],
         if_forbidden=None if row["if_forbidden"] is None else loaded(row["if_forbidden"]),
     )
-    return Queued(seq=row["seq"], outgoing=outgoing, mxc=row["mxc"], attempts=row["attempts"])
+    return Queued(
+        seq=row["seq"],
+        outgoing=outgoing,
+        size=row["size"],
+        mxc=row["mxc"],
+        attempts=row["attempts"],
+    )

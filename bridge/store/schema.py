@@ -47,6 +47,7 @@ _OUTBOX = """CREATE TABLE outbox (
     state_key    TEXT NOT NULL,
     content      TEXT NOT NULL,
     blob         BLOB,
+    size         BIGINT NOT NULL,
     media_type   TEXT NOT NULL,
     file_name    TEXT NOT NULL,
     if_forbidden TEXT,

@@ -1,0 +1,145 @@
+"""The way in for the homeserver (Application Service API): commit first, answer 200 after.
+
+Duplicates are known by event id in the inbox, never by the transaction's id: Synapse on SQLite
+counts those from 1 again after a restart. One event that cannot be read is skipped, since a
+transaction that is refused comes back for ever and holds up every event behind it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import Counter
+
+from bridge.matrix import wire
+from bridge.matrix.registration import Registration
+from bridge.store.database import DATABASE_ERRORS
+from bridge.store.inbox import Inbox, NewEntry
+from bridge.store.text import storable_id
+
+log = logging.getLogger(__name__)
+
+_LARGEST_BODY = 32 * 1024 * 1024  # Synapse sends at most 100 events of 64 KiB, and to-device
+_PREFIX = "/_matrix/app/v1"
+
+EVENTS = Counter("colloque_matrix_events_total", "Room events taken in.", ["outcome"])
+
+
+def _clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def routes(
+    inbox: Inbox,
+    registration: Registration,
+    on_commit: Callable[[set[str]], None],
+    *,
+    server_name: str,
+    now_ms: Callable[[], int] = _clock_ms,
+) -> web.Application:
+    """The application (with full paths) to serve at `appservice.listen`.
+
+    `on_commit` is told, after each commit, which rooms have something new.
+    """
+    door = _Door(inbox, registration.bot(server_name), on_commit, now_ms)
+    app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[_only(registration.hs_token)])
+    app.add_routes(
+        [
+            web.put(f"{_PREFIX}/transactions/{{txn}}", door.transaction),
+            web.get(f"{_PREFIX}/users/{{user_id}}", door.user),
+            web.get(f"{_PREFIX}/rooms/{{alias}}", door.alias),
+            web.post(f"{_PREFIX}/ping", door.ping),
+        ]
+    )
+    return app
+
+
+class _Door:
+    def __init__(
+        self,
+        inbox: Inbox,
+        bot: str,
+        on_commit: Callable[[set[str]], None],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._inbox = inbox
+        self._bot = bot
+        self._on_commit = on_commit
+        self._now_ms = now_ms
+
+    async def transaction(self, request: web.Request) -> web.Response:
+        try:
+            events = _events(await request.read())
+        except ValueError as error:
+            log.warning("a transaction of the homeserver cannot be read: %s", error)
+            return _error(400, "M_BAD_JSON", str(error))
+        entries = [entry for event in events if (entry := self._entry(event)) is not None]
+        EVENTS.labels("taken").inc(len(entries))
+        EVENTS.labels("passed over").inc(len(events) - len(entries))
+        try:
+            rooms = await self._inbox.commit(entries, now_ms=self._now_ms())
+        except DATABASE_ERRORS as error:
+            # Not 200: the homeserver keeps the transaction and brings it again.
+            log.error("a transaction could not be stored: %s", error)
+            return _error(503, "M_UNKNOWN", "The transaction could not be stored")
+        if rooms:
+            self._on_commit(rooms)
+        return web.json_response({})
+
+    async def user(self, request: web.Request) -> web.Response:
+        if request.match_info["user_id"] == self._bot:
+            return web.json_response({})
+        return _error(404, "M_NOT_FOUND", "No such user here")
+
+    async def alias(self, request: web.Request) -> web.Response:
+        return _error(404, "M_NOT_FOUND", "No such room here")
+
+    async def ping(self, request: web.Request) -> web.Response:
+        return web.json_response({})
+
+    def _entry(self, event: Any) -> NewEntry | None:
+        """What the inbox keeps of an event; None for what the bridge never acts on."""
+        value = wire.parse(event)
+        if value is None or not (storable_id(value.room_id) and storable_id(value.event_id)):
+            return None
+        if isinstance(value, wire.IncomingMessage) and value.sender == self._bot:
+            return None  # our own words
+        return NewEntry(value.room_id, "matrix", value.event_id, event)
+
+
+def _events(body: bytes) -> list[Any]:
+    try:
+        document = json.loads(body)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    events = document.get("events") if isinstance(document, dict) else None
+    if not isinstance(events, list):
+        raise ValueError("`events` must be a list")
+    return events
+
+
+def _only(hs_token: str) -> Any:
+    expected = f"Bearer {hs_token}".encode()
+
+    @web.middleware
+    async def check(
+        request: web.Request,
+        handler: Callable[[web.Request], Any],
+    ) -> web.StreamResponse:
+        shown = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+        if not hmac.compare_digest(shown, expected):
+            return _error(403, "M_FORBIDDEN", "Not the token of this bridge's homeserver")
+        response: web.StreamResponse = await handler(request)
+        return response
+
+    return check
+
+
+def _error(status: int, errcode: str, text: str) -> web.Response:
+    return web.json_response({"errcode": errcode, "error": text}, status=status)

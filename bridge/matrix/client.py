@@ -1,0 +1,348 @@
+"""The homeserver as the bot uses it: a typed, thin layer over its client-server API.
+
+Plain aiohttp and not mautrix' HTTPAPI, whose errors lose `retry_after_ms` and do not tell a request
+that never left (safe to repeat) from one whose answer was lost (it may have been carried out).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any, TypedDict
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from bridge.errors import ColloqueError, Unavailable
+from bridge.matrix.registration import Registration
+
+log = logging.getLogger(__name__)
+
+_V3 = "/_matrix/client/v3"
+_IS_JOINED = "/_matrix/client/unstable/io.element.msc4502/rooms/{}/is_joined"
+_JOIN_TIMEOUT_S = 180  # a join of a large federated room takes Synapse minutes
+_GATEWAY = frozenset({502, 503, 504})
+
+
+class HomeserverError(ColloqueError):
+    """The homeserver answered, and the answer is an error.
+
+    `retry_after_ms`: how long a rate limit asks to wait, where it says.
+    """
+
+    def __init__(
+        self, status: int, errcode: str = "", error: str = "", *, retry_after_ms: int | None = None
+    ) -> None:
+        super().__init__(f"{status} {errcode}: {error}" if errcode else f"{status}: {error}")
+        self.status = status
+        self.errcode = errcode
+        self.error = error
+        self.retry_after_ms = retry_after_ms
+
+
+class Unreachable(Unavailable):
+    """No answer of the homeserver itself. `sent`: the request may have been carried out."""
+
+    def __init__(self, detail: str, *, sent: bool) -> None:
+        super().__init__("homeserver_unavailable")
+        self.detail = detail
+        self.sent = sent
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class Member(TypedDict):
+    """A joined member of a room. `display_name` is their id where they chose none."""
+
+    display_name: str
+
+
+class Homeserver:
+    """The bot's account at its homeserver. One HTTP session; `close()` ends it."""
+
+    def __init__(
+        self,
+        address: str,
+        server_name: str,
+        registration: Registration,
+        *,
+        timeout_s: float = 30,
+    ) -> None:
+        self.server_name = server_name
+        self.user_id = registration.bot(server_name)
+        self._address = address.rstrip("/")
+        self._registration = registration
+        self._timeout_s = timeout_s
+        self._session: aiohttp.ClientSession | None = None
+        self._knows_is_joined = True
+
+    async def close(self) -> None:
+        """End the HTTP session."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, str] | list[tuple[str, str]] | None = None,
+        body: dict[str, Any] | bytes | None = None,
+        media_type: str = "application/json",
+        timeout_s: float | None = None,
+    ) -> dict[str, Any] | list[Any]:
+        """One request as the bot; `path` is quoted already and begins with a slash.
+
+        Returns the answer's JSON. Raises HomeserverError, or Unreachable (an Unavailable) where
+        the homeserver did not answer.
+        """
+        data = json.dumps(body).encode() if isinstance(body, dict) else body
+        url = URL(self._address + path, encoded=True)
+        timeout = aiohttp.ClientTimeout(total=timeout_s or self._timeout_s, sock_connect=10)
+        try:
+            async with self._http().request(
+                method,
+                url if query is None else url.extend_query(query),
+                data=data,
+                headers={} if data is None else {"Content-Type": media_type},
+                timeout=timeout,
+                allow_redirects=False,
+            ) as response:
+                return _answer(response.status, await response.read())
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise Unreachable(f"{type(error).__name__}: {error}", sent=False) from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unreachable(f"{type(error).__name__}: {error}", sent=True) from error
+
+    async def ensure_registered(self) -> None:
+        """Create the bot's account if there is none."""
+        try:
+            await self.request(
+                "POST",
+                f"{_V3}/register",
+                body={
+                    "type": "m.login.application_service",
+                    "username": self._registration.sender_localpart,
+                    # Synapse with MAS refuses an application service that asks for a token.
+                    "inhibit_login": True,
+                },
+            )
+        except HomeserverError as error:
+            if error.errcode != "M_USER_IN_USE":
+                raise
+
+    async def ping(self) -> None:
+        """Have the homeserver try the way back to us, now.
+
+        A Synapse that could not deliver waits up to 512 s before it tries again; after this ping
+        it delivers what waits at once. Raises HomeserverError where the way back is closed.
+        """
+        path = f"/_matrix/client/v1/appservice/{_q(self._registration.id)}/ping"
+        await self.request("POST", path, body={"transaction_id": "ping"})
+
+    async def set_display_name(self, name: str) -> None:
+        """What people see as the bot's name."""
+        path = f"{_V3}/profile/{_q(self.user_id)}/displayname"
+        await self.request("PUT", path, body={"displayname": name})
+
+    async def join(self, room_id: str, via: list[str] | tuple[str, ...] = ()) -> str:
+        """Join a room; `via` are servers to ask (ids of room version 12 name none)."""
+        query = [(name, server) for server in via for name in ("via", "server_name")]
+        answer = await self._object(
+            "POST", f"{_V3}/join/{_q(room_id)}", query=query, body={}, timeout_s=_JOIN_TIMEOUT_S
+        )
+        return str(answer.get("room_id", room_id))
+
+    async def leave(self, room_id: str) -> None:
+        """Leave a room, or decline its invitation."""
+        await self.request("POST", f"{_V3}/rooms/{_q(room_id)}/leave", body={})
+
+    async def send_message(
+        self, room_id: str, event_type: str, content: dict[str, Any], txn_id: str
+    ) -> str:
+        """Send an event that is not state. Returns its event id."""
+        path = f"{_V3}/rooms/{_q(room_id)}/send/{_q(event_type)}/{_q(txn_id)}"
+        return _event_id(await self._object("PUT", path, body=content))
+
+    async def send_state(
+        self, room_id: str, event_type: str, state_key: str, content: dict[str, Any]
+    ) -> str:
+        """Set state. Returns the event id (of the present state where it is the same already)."""
+        path = f"{_V3}/rooms/{_q(room_id)}/state/{_q(event_type)}/{_q(state_key)}"
+        return _event_id(await self._object("PUT", path, body=content))
+
+    async def redact(self, room_id: str, event_id: str, txn_id: str, reason: str = "") -> str:
+        """Remove an event's content. Returns the redaction's event id."""
+        path = f"{_V3}/rooms/{_q(room_id)}/redact/{_q(event_id)}/{_q(txn_id)}"
+        return _event_id(await self._object("PUT", path, body={"reason": reason} if reason else {}))
+
+    async def upload(self, data: bytes, media_type: str, file_name: str) -> str:
+        """Upload a file. Returns its mxc: address."""
+        answer = await self._object(
+            "POST",
+            "/_matrix/media/v3/upload",
+            query={"filename": file_name},
+            body=data,
+            media_type=media_type,
+        )
+        return _member_text(answer, "content_uri")
+
+    async def state_event(
+        self, room_id: str, event_type: str, state_key: str = ""
+    ) -> dict[str, Any] | None:
+        """Content of one state event, None where there is none.
+
+        In a room the bot has left, Synapse answers with the state of that moment.
+        """
+        path = f"{_V3}/rooms/{_q(room_id)}/state/{_q(event_type)}/{_q(state_key)}"
+        try:
+            return await self._object("GET", path)
+        except HomeserverError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def state(self, room_id: str) -> list[dict[str, Any]]:
+        """Every state event of a room the bot is in."""
+        answer = await self.request("GET", f"{_V3}/rooms/{_q(room_id)}/state")
+        return [event for event in answer if isinstance(event, dict)]
+
+    async def members(self, room_id: str) -> dict[str, Member]:
+        """Who is joined now, by Matrix id. HomeserverError 403 where the bot is not."""
+        answer = await self._object("GET", f"{_V3}/rooms/{_q(room_id)}/joined_members")
+        joined = answer.get("joined")
+        return {
+            user_id: Member(display_name=_display_name(profile, "display_name", user_id))
+            for user_id, profile in (joined if isinstance(joined, dict) else {}).items()
+        }
+
+    async def is_joined(self, room_id: str, user_id: str) -> bool:
+        """Whether this person is, now, a joined member of this room. The answer is never cached.
+
+        Not read from the room's state, which Synapse shows to a bot that has left as it was then:
+        somebody banned since would still be in it. False where the homeserver will not tell.
+        """
+        if self._knows_is_joined:
+            known = await self._ask_is_joined(room_id, user_id)
+            if known is not None:
+                return known
+        try:
+            return user_id in await self.members(room_id)
+        except HomeserverError as error:
+            if error.status in {403, 404}:
+                return False
+            raise
+
+    async def display_name(self, room_id: str, user_id: str) -> str:
+        """A person's name in this room; their id where they have none."""
+        try:
+            content = await self.state_event(room_id, "m.room.member", user_id)
+        except HomeserverError as error:
+            if error.status != 403:
+                raise
+            content = None
+        return _display_name(content, "displayname", user_id)
+
+    async def recent(self, room_id: str, limit: int = 50) -> list[dict[str, Any]]:
+        """The bot's own last events in a room, newest first."""
+        only_mine = json.dumps({"senders": [self.user_id], "lazy_load_members": True})
+        answer = await self._object(
+            "GET",
+            f"{_V3}/rooms/{_q(room_id)}/messages",
+            query={"dir": "b", "limit": str(limit), "filter": only_mine},
+        )
+        chunk = answer.get("chunk")
+        return [event for event in chunk or [] if isinstance(event, dict)]
+
+    async def openid_token(self) -> dict[str, Any]:
+        """A token that proves to another service who the bot is."""
+        path = f"{_V3}/user/{_q(self.user_id)}/openid/request_token"
+        return await self._object("POST", path, body={})
+
+    async def _ask_is_joined(self, room_id: str, user_id: str) -> bool | None:
+        try:
+            answer = await self._object(
+                "GET", _IS_JOINED.format(_q(room_id)), query={"mxid": user_id}
+            )
+        except HomeserverError as error:
+            if error.errcode == "M_INVALID_PARAM":
+                return False  # not the form of a room id or of a Matrix id
+            if error.status not in {403, 404}:
+                raise
+            log.info("the homeserver has no MSC4502 for us (%s): asking for member lists", error)
+            self._knows_is_joined = False
+            return None
+        return answer.get("joined") is True
+
+    async def _object(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, str] | list[tuple[str, str]] | None = None,
+        body: dict[str, Any] | bytes | None = None,
+        media_type: str = "application/json",
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        answer = await self.request(
+            method, path, query=query, body=body, media_type=media_type, timeout_s=timeout_s
+        )
+        if not isinstance(answer, dict):
+            raise Unreachable("the answer is not a JSON object", sent=True)
+        return answer
+
+    def _http(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                headers={"Authorization": f"Bearer {self._registration.as_token}"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+
+def _q(part: str) -> str:
+    return quote(part, safe="")
+
+
+def _answer(status: int, raw: bytes) -> dict[str, Any] | list[Any]:
+    try:
+        answer = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        if status < 300:
+            raise Unreachable("the answer is not JSON", sent=True) from error
+        answer = {}
+    if status >= 300:
+        _raise(status, answer if isinstance(answer, dict) else {})
+    if not isinstance(answer, dict | list):
+        raise Unreachable("the answer is not a JSON object", sent=True)
+    return answer
+
+
+def _raise(status: int, answer: dict[str, Any]) -> None:
+    errcode, error = str(answer.get("errcode", "")), str(answer.get("error", ""))
+    if status in _GATEWAY and not errcode:
+        # A reverse proxy's own answer: the homeserver behind it is gone, or slow.
+        raise Unreachable(f"a proxy answers {status}", sent=True)
+    retry = answer.get("retry_after_ms")
+    raise HomeserverError(
+        status, errcode, error, retry_after_ms=retry if isinstance(retry, int) else None
+    )
+
+
+def _event_id(answer: dict[str, Any]) -> str:
+    return _member_text(answer, "event_id")
+
+
+def _member_text(answer: dict[str, Any], name: str) -> str:
+    value = answer.get(name)
+    if not isinstance(value, str) or not value:
+        raise Unreachable(f"the answer has no {name}", sent=True)
+    return value
+
+
+def _display_name(profile: object, name: str, user_id: str) -> str:
+    value = profile.get(name) if isinstance(profile, dict) else None
+    return value if isinstance(value, str) and value.strip() else user_id

@@ -1,0 +1,204 @@
+"""Matrix events on the wire and as typed values. Every event type and content key is named here.
+
+`parse` is given what homeservers, and through them strangers, send: it returns None for what the
+bridge has no use for or cannot read, and never raises.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+MESSAGE = "m.room.message"
+REDACTION = "m.room.redaction"
+MEMBER = "m.room.member"
+CREATE = "m.room.create"
+POWER_LEVELS = "m.room.power_levels"
+ROOM_NAME = "m.room.name"
+ENCRYPTION = "m.room.encryption"
+TOMBSTONE = "m.room.tombstone"
+
+CONFERENCE = "eu.colloque.conference"
+"""State, key "": what the room wishes. Any moderator may write it."""
+CONFERENCE_STATUS = "eu.colloque.conference.status"
+"""State, key: server name of the site: what is. Bridges write it."""
+
+UTTERANCE = "eu.colloque.utterance"
+"""Content key of a message: what somebody said in a call."""
+TRANSCRIPT = "eu.colloque.transcript"
+"""Content key of a file: a document of the record."""
+TXN = "eu.colloque.txn"
+"""Content key of each of the bridge's messages: which row of its outbox this is."""
+
+CALL_MEMBER = "org.matrix.msc3401.call.member"
+"""State of older MatrixRTC: key "_<user>_<device>_m.call" (MSC3401, MSC3779)."""
+RTC_MEMBER = "org.matrix.msc4143.rtc.member"
+RTC_MEMBER_STABLE = "m.rtc.member"
+"""Sticky event: one device's membership in a call (MSC4143, MSC4354)."""
+
+PER_MESSAGE_PROFILE = "com.beeper.per_message_profile"
+"""Content key: the name a client shows in place of the sender's (MSC4144)."""
+
+RELATES_TO = "m.relates_to"
+NEW_CONTENT = "m.new_content"
+THREAD = "m.thread"
+REPLACE = "m.replace"
+NOTICE = "m.notice"
+TEXT = "m.text"
+FILE = "m.file"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncomingMessage:
+    """A message in a room. `ts`: the sender's clock, milliseconds.
+
+    `thread_root`: the event its thread hangs below. `replaces`: the event this edits (`body` is
+    the new text). `txn`: set on the bridge's own messages.
+    """
+
+    room_id: str
+    event_id: str
+    sender: str
+    body: str
+    ts: int
+    thread_root: str | None = None
+    msgtype: str = TEXT
+    replaces: str | None = None
+    txn: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberChange:
+    """Somebody's place in a room changed. `membership`: join, invite, leave, ban or knock.
+
+    A kick is "leave" with another `sender`. `is_direct`: an invitation to a direct chat.
+    """
+
+    room_id: str
+    event_id: str
+    user_id: str
+    membership: str
+    sender: str
+    display_name: str
+    ts: int
+    is_direct: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChange:
+    """Any other state of a room changed."""
+
+    room_id: str
+    event_id: str
+    type: str
+    state_key: str
+    sender: str
+    content: dict[str, Any]
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WishChanged(StateChange):
+    """The room's wish (`eu.colloque.conference` with key "") changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redacted:
+    """Somebody removed the content of an event."""
+
+    room_id: str
+    event_id: str
+    redacts: str
+    sender: str
+    ts: int
+
+
+Incoming = IncomingMessage | MemberChange | StateChange | Redacted
+
+_MEMBERSHIPS = frozenset({"join", "invite", "leave", "ban", "knock"})
+
+
+def parse(event: object) -> Incoming | None:
+    """Read one event as the client-server API shows it. None: nothing the bridge acts on."""
+    head = _head(event)
+    if head is None or not isinstance(event, dict):
+        return None
+    content = event.get("content")
+    if not isinstance(content, dict):
+        return None
+    kind, state_key = event.get("type"), event.get("state_key")
+    if state_key is not None:
+        return _state(head, kind, state_key, content)
+    if kind == MESSAGE:
+        return _message(head, content)
+    if kind == REDACTION:
+        return _redaction(head, event, content)
+    return None
+
+
+def _head(event: object) -> dict[str, Any] | None:
+    if not isinstance(event, dict):
+        return None
+    head: dict[str, Any] = {name: event.get(name) for name in ("room_id", "event_id", "sender")}
+    if not all(isinstance(value, str) and value for value in head.values()):
+        return None
+    return {**head, "ts": _integer(event.get("origin_server_ts"))}
+
+
+def _state(
+    head: dict[str, Any], kind: object, state_key: object, content: dict[str, Any]
+) -> MemberChange | StateChange | None:
+    if not isinstance(kind, str) or not isinstance(state_key, str):
+        return None
+    if kind == MEMBER:
+        return _member(head, state_key, content)
+    change = WishChanged if (kind, state_key) == (CONFERENCE, "") else StateChange
+    return change(**head, type=kind, state_key=state_key, content=content)
+
+
+def _member(head: dict[str, Any], user_id: str, content: dict[str, Any]) -> MemberChange | None:
+    membership = content.get("membership")
+    if membership not in _MEMBERSHIPS:
+        return None
+    return MemberChange(
+        **head,
+        user_id=user_id,
+        membership=membership,
+        display_name=_text(content.get("displayname")) or "",
+        is_direct=content.get("is_direct") is True,
+    )
+
+
+def _message(head: dict[str, Any], content: dict[str, Any]) -> IncomingMessage | None:
+    relation = content.get(RELATES_TO)
+    relation = relation if isinstance(relation, dict) else {}
+    target = _text(relation.get("event_id"))
+    edits = relation.get("rel_type") == REPLACE and target is not None
+    shown = content.get(NEW_CONTENT) if edits else content
+    body = _text(shown.get("body")) if isinstance(shown, dict) else None
+    if body is None:
+        return None
+    return IncomingMessage(
+        **head,
+        body=body,
+        thread_root=target if relation.get("rel_type") == THREAD else None,
+        msgtype=_text(content.get("msgtype")) or TEXT,
+        replaces=target if edits else None,
+        txn=_text(content.get(TXN)),
+    )
+
+
+def _redaction(
+    head: dict[str, Any], event: dict[str, Any], content: dict[str, Any]
+) -> Redacted | None:
+    # Room version 11 moved `redacts` into the content; servers show it in either or both places.
+    redacts = _text(content.get("redacts")) or _text(event.get("redacts"))
+    return None if redacts is None else Redacted(**head, redacts=redacts)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _integer(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
