@@ -1,9 +1,9 @@
-"""The routing table of one room (first version: the signatures)."""
+"""The routing table of one room: publications, subscriptions, and the feedback between them."""
 
+from collections import Counter
 from collections.abc import Hashable
-from dataclasses import dataclass, field
-from typing import Literal
 
+from sfu.room.drops import Drop, DropCounts
 from sfu.room.events import (
     Event,
     LayerActive,
@@ -12,6 +12,16 @@ from sfu.room.events import (
     SpeakersChanged,
     TrackActive,
 )
+from sfu.room.feedback import Feedback
+from sfu.room.ports import FEEDBACK_SSRC, Batches, ClientSource, Codec, Kind, Outbox
+from sfu.room.publication import Publication
+from sfu.room.receiver import Receiver, Stream, StreamLimit
+from sfu.room.routes import Routes
+from sfu.room.speakers import Speakers
+from sfu.room.subscription import Subscription
+from sfu.room.view import ExtensionPlan, View
+from sfu.rtp import extension, packet, rtcp, rtx
+from sfu.rtp.packet import Header, Malformed
 
 __all__ = [
     "Batches",
@@ -27,55 +37,24 @@ __all__ = [
     "TrackActive",
 ]
 
-Kind = Literal["audio", "video"]
-
-
-@dataclass(frozen=True, slots=True)
-class Codec:
-    """One codec as negotiated with one peer."""
-
-    mime: str
-    payload_type: int
-    clock_rate: int
-    fmtp: str = ""
-    rtx_payload_type: int | None = None
-
-
-@dataclass(slots=True)
-class Batches:
-    """What is to be sent since the last drain, and what happened."""
-
-    packets: list[tuple[Hashable, bytes, bool]] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-
-
-class Publication:
-    """A published track."""
-
-    sid: str
-    muted: bool
-
-
-class Subscription:
-    """One track on its way to one peer."""
-
-    ssrc: int
-    muted: bool
-
-    def want(
-        self,
-        *,
-        enabled: bool,
-        quality: Literal[0, 1, 2] | None = None,
-        width: int = 0,
-        height: int = 0,
-    ) -> None:
-        """What the subscriber asks for (track_setting)."""
-        raise NotImplementedError
+REPORT_INTERVAL = 1.0
 
 
 class Forwarding:
-    """The routing table of one room."""
+    """The routing table of one room. Pure: packets and time come in, `drain` gives what goes out.
+
+    Peers are named by any hashable key of the caller's.
+    """
+
+    def __init__(self) -> None:
+        self.drops: DropCounts = Counter()
+        self._outbox = Outbox(self.drops)
+        self._routes = Routes()
+        self._feedback = Feedback(self._routes, self.drops)
+        self._speakers = Speakers()
+        self._next_report = float("-inf")
+
+    # -- the table
 
     def publish(
         self,
@@ -87,8 +66,23 @@ class Forwarding:
         rids: tuple[str, ...] = (),
         sizes: tuple[tuple[int, int], ...] = (),
     ) -> Publication:
-        """`sizes`: (width, height) of each layer, lowest first, where the client told them."""
-        raise NotImplementedError
+        """A new publication; `rids` lowest layer first, `sizes` (width, height) in that order.
+
+        Raises ValueError if the sid is taken.
+        """
+        publication = Publication(
+            sid,
+            kind=kind,
+            codec=codec,
+            upstream=upstream,
+            rids=rids,
+            sizes=sizes,
+            source=ClientSource(self._outbox, upstream, sid, len(rids) or 1),
+            outbox=self._outbox,
+            drops=self.drops,
+        )
+        self._routes.add_publication(publication)
+        return publication
 
     def bind_receive(
         self,
@@ -99,12 +93,21 @@ class Forwarding:
         ssrcs: dict[int, str],
         payload_types: dict[int, Codec],
     ) -> None:
-        """After each negotiation; idempotent. `extensions`: id -> uri of a=extmap."""
-        raise NotImplementedError
+        """After each negotiation; idempotent. `extensions`: id -> uri of a=extmap.
+
+        `mids` and `ssrcs` give the publication's sid; `ssrcs` may name RTX sources too.
+        """
+        self._routes.receivers.setdefault(upstream, Receiver()).bind(
+            extensions=extensions, mids=mids, ssrcs=ssrcs, payload_types=payload_types
+        )
 
     def unpublish(self, sid: str) -> None:
-        """Forget the publication and every subscription to it."""
-        raise NotImplementedError
+        """Forget the publication and every subscription to it; unknown sids are ignored."""
+        if not self._routes.remove_publication(sid):
+            return
+        last_word = self._speakers.forget(sid)
+        if last_word is not None:
+            self._outbox.event(SpeakersChanged((last_word,)))
 
     def subscribe(
         self,
@@ -116,29 +119,206 @@ class Forwarding:
         mid: str,
         extensions: dict[str, int],
     ) -> Subscription:
-        """`extensions`: uri -> id as negotiated with the subscriber."""
-        raise NotImplementedError
+        """Forward a publication to a peer. `extensions`: uri -> id agreed with the subscriber.
+
+        KeyError: no such publication. ValueError: the SSRC is taken at this peer.
+        """
+        subscription = Subscription(
+            self._routes.publications[sid],
+            downstream,
+            payload_type=payload_type,
+            ssrc=ssrc,
+            mid=mid,
+            plan=_plan(extensions),
+            outbox=self._outbox,
+            drops=self.drops,
+        )
+        self._routes.add_subscription(subscription)
+        return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Stop forwarding; unknown subscriptions are ignored."""
-        raise NotImplementedError
+        self._routes.remove_subscription(subscription)
 
     def remove_peer(self, peer_key: Hashable) -> None:
         """Forget all that the peer published and received."""
-        raise NotImplementedError
+        for sid in self._routes.published_by(peer_key):
+            self.unpublish(sid)
+        for subscription in self._routes.received_by(peer_key):
+            self._routes.remove_subscription(subscription)
+        self._routes.receivers.pop(peer_key, None)
+        self._feedback.estimates.pop(peer_key, None)
 
-    def rtp(self, upstream: Hashable, packet: bytes, now: float) -> None:
+    def bitrate_estimate(self, peer_key: Hashable) -> int | None:
+        """The last REMB of a subscriber, bit/s. One input among others: it is often too low."""
+        return self._feedback.estimates.get(peer_key)
+
+    # -- media
+
+    def rtp(self, upstream: Hashable, data: bytes, now: float) -> None:
         """A decrypted RTP packet from a publisher. Hot path."""
-        raise NotImplementedError
+        receiver = self._routes.receivers.get(upstream)
+        if receiver is None:
+            self.drops[Drop.UNKNOWN_PEER] += 1
+            return
+        try:
+            header = packet.parse_header(data)
+            values = _values(receiver, data, header, now)
+            stream = receiver.streams.get(header.ssrc)
+            if stream is None:
+                stream = self._learn(upstream, receiver, header, values)
+            if stream is not None:
+                self._dispatch(receiver, stream, data, header, values, now)
+        except Malformed:
+            self.drops[Drop.MALFORMED] += 1
+        except StreamLimit:
+            self.drops[Drop.STREAM_LIMIT] += 1
 
-    def rtcp(self, peer_key: Hashable, packet: bytes, now: float) -> None:
-        """A decrypted compound RTCP packet from anyone."""
-        raise NotImplementedError
+    def _learn(
+        self, upstream: Hashable, receiver: Receiver, header: Header, values: dict[str, bytes]
+    ) -> Stream | None:
+        payload_type = receiver.repairs.get(header.payload_type, header.payload_type)
+        codec = receiver.payload_types.get(payload_type)
+        if codec is None:
+            self.drops[Drop.UNKNOWN_PAYLOAD_TYPE] += 1
+            return None
+        stream = receiver.learn(
+            header.ssrc,
+            header.payload_type,
+            values,
+            self._routes.publications.get,
+            self._routes.candidates(upstream, codec),
+        )
+        if stream is None:
+            self.drops[Drop.UNKNOWN_STREAM] += 1
+        elif not stream.repair:
+            self._bind_layer(receiver, stream, header.ssrc)
+        return stream
+
+    @staticmethod
+    def _bind_layer(receiver: Receiver, stream: Stream, ssrc: int) -> None:
+        stream.layer.bind(ssrc)
+        stream.publication.source.bind(stream.layer.index, ssrc)
+        receiver.feedback_source = ssrc
+
+    def _dispatch(
+        self,
+        receiver: Receiver,
+        stream: Stream,
+        data: bytes,
+        header: Header,
+        values: dict[str, bytes],
+        now: float,
+    ) -> None:
+        if stream.repair:
+            unwrapped = _unwrap(receiver, stream, data, header)
+            if unwrapped is None:
+                self.drops[Drop.PADDING] += 1
+                return
+            data, header = unwrapped, packet.parse_header(unwrapped)
+        if header.payload_type not in receiver.payload_types:
+            self.drops[Drop.UNKNOWN_PAYLOAD_TYPE] += 1
+            return
+        publication = stream.publication
+        view = View(
+            data,
+            header,
+            layer=stream.layer.index,
+            video=publication.kind == "video",
+            extensions=values,
+            now=now,
+        )
+        if publication.accept(view, len(data), repaired=stream.repair):
+            self._forward(publication, view)
+            publication.repair(view.layer, now)
+
+    def _forward(self, publication: Publication, view: View) -> None:
+        if publication.muted:
+            self.drops[Drop.PUBLICATION_MUTED] += 1
+            for subscription in self._routes.subscriptions[publication.sid]:
+                subscription.interrupt()
+            return
+        level = view.extensions.get(extension.AUDIO_LEVEL)
+        if level is not None and publication.kind == "audio":
+            self._speakers.observe(publication.sid, extension.audio_level(level)[1])
+        for subscription in self._routes.subscriptions[publication.sid]:
+            subscription.forward(view)
+
+    def rtcp(self, peer_key: Hashable, data: bytes, now: float) -> None:
+        """A decrypted compound RTCP packet from anyone; what is broken in it is dropped."""
+        self._feedback.receive(peer_key, data, now)
+
+    # -- time
 
     def tick(self, now: float) -> None:
-        """Every 100 ms."""
-        raise NotImplementedError
+        """Every 100 ms: transport feedback, repairs, selection, key frames, demand, speakers."""
+        for publication in self._routes.publications.values():
+            self._tick_publication(publication, now)
+        for upstream, receiver in self._routes.receivers.items():
+            if receiver.uses_transport_cc:
+                source = receiver.feedback_source
+                for report in receiver.recorder.feedback(FEEDBACK_SSRC, source):
+                    self._outbox.packet(upstream, report, rtcp=True)
+        if now >= self._next_report:
+            self._next_report = now + REPORT_INTERVAL
+            self._send_reports(now)
+        changed = self._speakers.tick(now)
+        if changed is not None:
+            self._outbox.event(changed)
+
+    def _tick_publication(self, publication: Publication, now: float) -> None:
+        subscriptions = self._routes.subscriptions[publication.sid]
+        publication.tick(now)
+        wanted = []
+        for subscription in subscriptions:
+            if publication.kind == "video":
+                subscription.select(now)
+            if subscription.flows:
+                wanted.append(subscription.desired)
+        publication.update_demand(wanted, now)
+
+    def _send_reports(self, now: float) -> None:
+        for upstream, receiver in self._routes.receivers.items():
+            reports = [
+                report
+                for stream in receiver.streams.values()
+                if not stream.repair and (report := stream.layer.receiver_report(now)) is not None
+            ]
+            for start in range(0, len(reports), rtcp.MAX_REPORTS):
+                part = reports[start : start + rtcp.MAX_REPORTS]
+                compound = rtcp.build_receiver_report(FEEDBACK_SSRC, part)
+                self._outbox.packet(upstream, compound, rtcp=True)
 
     def drain(self) -> Batches:
-        """Take what is to be sent and told."""
-        raise NotImplementedError
+        """Take what is to be sent and told since the last call."""
+        return self._outbox.drain()
+
+
+def _plan(extensions: dict[str, int]) -> ExtensionPlan:
+    """What is copied end to end, and the send time, which is stamped here."""
+    copied = extensions.keys() - extension.HOP_BY_HOP | (
+        extensions.keys() & {extension.ABS_SEND_TIME}
+    )
+    return tuple(sorted((uri, extensions[uri]) for uri in copied))
+
+
+def _values(receiver: Receiver, data: bytes, header: Header, now: float) -> dict[str, bytes]:
+    """The extension values by uri; notes the arrival for transport-wide feedback."""
+    known = receiver.extensions
+    values = {
+        known[identifier]: value
+        for identifier, value in packet.extensions(data, header).items()
+        if identifier in known
+    }
+    counter = values.get(extension.TRANSPORT_CC)
+    if counter is not None and len(counter) == 2:
+        receiver.recorder.record(counter[0] << 8 | counter[1], now)
+    return values
+
+
+def _unwrap(receiver: Receiver, stream: Stream, data: bytes, header: Header) -> bytes | None:
+    """The repaired packet; None for a padding probe, or before the layer's own SSRC is known."""
+    payload_type = receiver.repairs.get(header.payload_type)
+    if payload_type is None or stream.layer.ssrc is None:
+        return None
+    return rtx.original(data, header, ssrc=stream.layer.ssrc, payload_type=payload_type)

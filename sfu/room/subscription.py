@@ -1,0 +1,223 @@
+"""One track on its way to one peer: what is wanted, what is forwarded, what is sent again."""
+
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from sfu.room.drops import Drop, DropCounts
+from sfu.room.munger import Munger
+from sfu.room.ports import Outbox
+from sfu.room.publication import Publication
+from sfu.room.selector import desired_layer, target_layer
+from sfu.room.view import ExtensionPlan, View
+from sfu.rtp.history import History
+from sfu.rtp.packet import build_header
+from sfu.rtp.rtcp import ReceptionReport, SenderReport, build_sender_report, compact_ntp
+
+HISTORY = {"audio": 64, "video": 512}
+RESEND_INTERVAL = 0.03  # one loss is often asked for twice before the first repair arrives
+RESENDS_PER_SECOND = 500.0
+RESEND_BURST = 500.0
+REMEMBERED_REPORTS = 8
+
+
+@dataclass(slots=True)
+class SubscriptionStats:
+    """`loss` is the fraction the subscriber last reported, `rtt` in seconds (0: unknown)."""
+
+    packets: int = 0
+    octets: int = 0
+    resent: int = 0
+    loss: float = 0.0
+    rtt: float = 0.0
+
+
+class Subscription:
+    """One track to one peer. `muted`: nothing is forwarded, whatever the subscriber wants."""
+
+    def __init__(
+        self,
+        publication: Publication,
+        downstream: Hashable,
+        *,
+        payload_type: int,
+        ssrc: int,
+        mid: str,
+        plan: ExtensionPlan,
+        outbox: Outbox,
+        drops: DropCounts,
+    ) -> None:
+        self.publication = publication
+        self.downstream = downstream
+        self.ssrc = ssrc
+        self.mid = mid
+        self.payload_type = payload_type
+        self.muted = False
+        self.enabled = True
+        self.current: int | None = None
+        self.target = self.desired = len(publication.layers) - 1
+        self.stats = SubscriptionStats()
+        self._plan = plan
+        self._outbox = outbox
+        self._drops = drops
+        self._wish: tuple[int | None, int, int] = (None, 0, 0)
+        self._stale = True
+        self._interrupted = False
+        self._munger = Munger(publication.codec.clock_rate)
+        self._history = History(HISTORY[publication.kind])
+        self._reports: OrderedDict[int, float] = OrderedDict()
+        self._budget, self._budget_at = RESEND_BURST, 0.0
+
+    def want(
+        self,
+        *,
+        enabled: bool,
+        quality: Literal[0, 1, 2] | None = None,
+        width: int = 0,
+        height: int = 0,
+    ) -> None:
+        """What the subscriber asks for (track_setting); effective with the next packet or tick."""
+        self.enabled = enabled
+        self._wish = (quality, width, height)
+        self._stale = True
+
+    def reconfigure(self, *, payload_type: int, plan: ExtensionPlan) -> None:
+        """A later negotiation changed numbers; the stream goes on."""
+        self.payload_type = payload_type
+        self._plan = plan
+
+    @property
+    def flows(self) -> bool:
+        """Whether packets may pass now."""
+        return self.enabled and not self.muted
+
+    def select(self, now: float) -> None:
+        """Choose the layer anew and ask for the key frame a switch needs."""
+        self._stale = False
+        states = self.publication.states
+        quality, width, height = self._wish
+        self.desired = desired_layer(states, quality=quality, width=width, height=height)
+        self.target = target_layer(states, self.desired)
+        if self.flows and self.awaits_key_frame:
+            self.publication.keyframe(self.target, now)
+            if self.target != self.desired:  # it may begin to flow because of this
+                self.publication.keyframe(self.desired, now)
+
+    def request_key_frame(self, now: float) -> None:
+        """The subscriber cannot decode: ask the source of what it is sent now."""
+        self.publication.keyframe(self.target if self.current is None else self.current, now)
+
+    @property
+    def awaits_key_frame(self) -> bool:
+        """Whether the stream cannot go on as wanted without a key frame."""
+        if self.publication.kind != "video":
+            return False
+        return self.current != self.target or self._interrupted
+
+    def interrupt(self) -> None:
+        """Packets of the source were left out: the numbers must be joined at the next one."""
+        self._interrupted = True
+
+    def forward(self, view: View) -> None:
+        """Send a packet of any layer on, or drop it under its name. Hot path."""
+        if self.muted or not self.enabled:
+            self._interrupted = True
+            self._drops[Drop.SUBSCRIPTION_DISABLED] += 1
+            return
+        if self._stale:
+            self.select(view.now)
+        if view.layer == self.current and not self._interrupted and self._munger.follows(view):
+            self._send(view)
+            return
+        reason = self._join(view)
+        if reason is None:
+            self._send(view)
+        else:
+            self._drops[reason] += 1
+
+    def _join(self, view: View) -> Drop | None:
+        """Make the packet the next of the stream, or name why it cannot be."""
+        same = view.layer == self.current
+        if same and not self._interrupted and self._munger.precedes(view):
+            return Drop.BEFORE_SWITCH
+        if not same and view.layer != self.target:
+            return Drop.OTHER_LAYER
+        if self.publication.kind == "video" and not view.key_frame:
+            self.publication.keyframe(view.layer, view.now)
+            return Drop.AWAITS_KEY_FRAME
+        self._rebase(view, same=same)
+        return None
+
+    def _rebase(self, view: View, *, same: bool) -> None:
+        layers = self.publication.layers
+        before = None if self.current is None else layers[self.current]
+        after = layers[view.layer]
+        # The same stream after a pause kept its clock; a restarted one has a new clock.
+        keep = same and not self._munger.restarted(view)
+        self._munger.rebase(view, before, after, keep_clock=keep)
+        self.current = view.layer
+        self._interrupted = False
+        if after.report is not None:
+            self.send_report(after.report, view.now)
+
+    def _send(self, view: View) -> None:
+        header = view.header
+        sequence, timestamp, descriptor = self._munger.apply(view)
+        prefix = (
+            build_header(
+                marker=header.marker,
+                payload_type=self.payload_type,
+                sequence=sequence,
+                timestamp=timestamp,
+                ssrc=self.ssrc,
+                extension=view.block(self._plan),
+            )
+            + descriptor
+        )
+        self._history.store(sequence, prefix, view.payload)
+        self.stats.packets += 1
+        self.stats.octets += len(view.payload)
+        self._outbox.packet(self.downstream, prefix + view.payload, rtcp=False)
+
+    def send_report(self, report: SenderReport, now: float) -> None:
+        """The publisher's SR on this stream's own clock and counters."""
+        self._remember_report(compact_ntp(report.ntp), now)
+        own = SenderReport(
+            self.ssrc,
+            report.ntp,
+            report.timestamp + self._munger.timestamp_offset & 0xFFFFFFFF,
+            self.stats.packets & 0xFFFFFFFF,
+            self.stats.octets & 0xFFFFFFFF,
+        )
+        self._outbox.packet(self.downstream, build_sender_report(own), rtcp=True)
+
+    def _remember_report(self, compact: int, now: float) -> None:
+        self._reports[compact] = now
+        if len(self._reports) > REMEMBERED_REPORTS:
+            self._reports.popitem(last=False)
+
+    def received_report(self, report: ReceptionReport, now: float) -> None:
+        """The subscriber's view of the stream. LSR is the publisher's clock: we look up when
+        we sent that report on ours."""
+        self.stats.loss = report.fraction / 256
+        sent = self._reports.get(report.lsr)
+        if sent is not None:
+            self.stats.rtt = max(0.0, now - sent - report.dlsr / 65536)
+
+    def retransmit(self, sequences: Iterable[int], now: float) -> None:
+        """Send again what the subscriber lost, within its budget."""
+        elapsed = now - self._budget_at
+        self._budget = min(RESEND_BURST, self._budget + elapsed * RESENDS_PER_SECOND)
+        self._budget_at = now
+        interval = max(RESEND_INTERVAL, self.stats.rtt)
+        for sequence in sequences:
+            sent = self._history.find(sequence)
+            if sent is None:
+                self._drops[Drop.NACK_UNKNOWN] += 1
+            elif self._budget < 1 or not self._history.may_resend(sequence, now, interval):
+                self._drops[Drop.NACK_THROTTLED] += 1
+            else:
+                self._budget -= 1
+                self.stats.resent += 1
+                self._outbox.packet(self.downstream, sent.prefix + sent.payload, rtcp=False)
