@@ -26,7 +26,7 @@ import aiohttp
 from bridge.dev.certificates import ensure_authority, ensure_server
 from bridge.dev.person import MatrixError, Person, call
 from bridge.dev.ports import free_ports, is_free
-from bridge.dev.process import spawn, stop
+from bridge.dev.process import last_words, spawn, stop
 from bridge.errors import ColloqueError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -147,7 +147,7 @@ class Synapse:
         async with aiohttp.ClientSession() as http:
             while time.monotonic() < end:
                 if self.pid is None:
-                    raise HomeserverError(f"Synapse did not start: {self._last_words()}")
+                    raise HomeserverError(f"Synapse did not start: {last_words(self.log_path)}")
                 try:
                     async with http.get(f"{self.client_url}/health") as response:
                         if response.status == 200:
@@ -157,11 +157,6 @@ class Synapse:
                 # There is no event to wait for: a port opens when it opens.
                 await asyncio.sleep(0.05)
         raise HomeserverError(f"Synapse did not answer within {_START_S:.0f} s: {self.log_path}")
-
-    def _last_words(self) -> str:
-        lines = self.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        last = lines[-1] if lines else "it said nothing"
-        return f"{last} (all of it: {self.log_path})"
 
     # configuration
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import socket
 
+from bridge.errors import ColloqueError
+
 # Below Linux's ephemeral range (32768 and up): an outgoing connection never takes one of these
 # between our check and the server's bind, nor while a stopped server waits to be started again.
 _FREE = range(20000, 32000)
@@ -33,3 +35,12 @@ def free_ports(count: int) -> list[int]:
         if is_free(port):
             found.append(port)
     return found
+
+
+def free_block(count: int) -> int:
+    """The first of `count` consecutive free ports."""
+    starts = range(_FREE.start, _FREE.stop - count, count)
+    for first in random.sample(starts, len(starts)):
+        if all(is_free(port) for port in range(first, first + count)):
+            return first
+    raise ColloqueError(f"there are no {count} free ports in a row between 20000 and 32000")

@@ -49,3 +49,12 @@ async def stop(process: subprocess.Popen[bytes], *, grace_s: float = 5.0) -> int
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
     return await asyncio.to_thread(process.wait)
+
+
+def last_words(log: Path) -> str:
+    """The line of a log that most likely says why a process ended, and where the rest is."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines[-60:] if "Error" in line or line.startswith("colloque:")]
+    last = (telling or lines or ["it said nothing"])[-1]
+    return f"{last} (all of it: {log})"
