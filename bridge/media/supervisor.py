@@ -8,25 +8,19 @@ notice. Only a clean exit of the bridge ends them (`stop`).
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import signal
-import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
-import aiohttp
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 import bridge
-from bridge.config import Settings
 from bridge.errors import ColloqueError
-from bridge.media.keys import ApiKey
 from bridge.media.process import (
     Process,
     ProcessRecord,
@@ -35,30 +29,11 @@ from bridge.media.process import (
     start_of,
     write_record,
 )
+from bridge.media.programs import Program
 
 log = logging.getLogger(__name__)
 
 State = Literal["starting", "running", "down"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
-    """A program to keep running.
-
-    `secrets` is added to the environment: a command line can be read by everybody on the machine.
-    `healthy` asks whether it works; it answers False rather than raise.
-    """
-
-    name: str
-    argv: tuple[str, ...]
-    healthy: Callable[[], Awaitable[bool]] = field(repr=False)
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-    @property
-    def digest(self) -> str:
-        """Tells whether a running process was started as this program is configured now."""
-        parts = [*self.argv, *(f"{name}={value}" for name, value in sorted(self.secrets.items()))]
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,59 +234,3 @@ class _Kept:
             self.ready.set()
         else:
             self.ready.clear()
-
-
-def sfu_program(settings: Settings, key: ApiKey) -> Program:
-    """Our own media server, as the settings describe it."""
-    media = settings.media
-    api = urlsplit(media.api_url)
-    argv = [sys.executable, "-m", "sfu", "--port", str(api.port or 7880)]
-    for address in media.bind:
-        argv += ["--bind", address]
-    for address in media.advertised_addresses:
-        argv += ["--advertise", address]
-    argv += ["--udp-port", str(media.rtc_udp_port), "--tcp-port", str(media.rtc_tcp_port)]
-    argv += ["--webhook", webhook_url(settings)]
-    return Program(
-        name="sfu",
-        argv=tuple(argv),
-        secrets={"LIVEKIT_KEYS": f"{key.key}: {key.secret}"},
-        healthy=lambda: answers_http(media.api_url),
-    )
-
-
-def scribe_program(settings: Settings, options: Sequence[str] = ()) -> Program:
-    """The process that writes down what is said. `options` go behind its own."""
-    socket = settings.path(settings.scribe.socket).resolve()
-    spool = (settings.path(settings.data_dir) / "scribe.spool").resolve()
-    argv = [sys.executable, "-m", "bridge", "scribe", "--socket", str(socket)]
-    argv += ["--spool", str(spool), *options]
-    return Program(name="scribe", argv=tuple(argv), healthy=lambda: answers_socket(socket))
-
-
-def webhook_url(settings: Settings) -> str:
-    """Where a media server on this machine tells us its news."""
-    host, _, port = settings.web.listen.rpartition(":")
-    host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
-    return f"http://{host}:{port}/media/webhook"
-
-
-async def answers_http(url: str) -> bool:
-    """Whether a GET is answered with 200 within two seconds."""
-    timeout = aiohttp.ClientTimeout(total=2)
-    try:
-        async with aiohttp.ClientSession(timeout=timeout) as http, http.get(url) as answer:
-            return answer.status == 200
-    except (aiohttp.ClientError, TimeoutError, OSError):
-        return False
-
-
-async def answers_socket(path: Path) -> bool:
-    """Whether somebody listens at a local socket."""
-    try:
-        async with asyncio.timeout(2):
-            _, writer = await asyncio.open_unix_connection(path)
-    except (OSError, TimeoutError):
-        return False
-    writer.close()
-    return True
