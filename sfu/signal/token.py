@@ -77,7 +77,7 @@ class Claims:
     identity: str = ""
     name: str = ""
     metadata: str = ""
-    kind: int = models.ParticipantInfo.Kind.STANDARD
+    kind: models.ParticipantInfo.Kind = models.ParticipantInfo.Kind.STANDARD
     attributes: Mapping[str, str] = field(default_factory=dict)
     sha256: str = ""
     grants: Grants = field(default_factory=Grants)
