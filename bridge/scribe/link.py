@@ -93,12 +93,15 @@ class ScribeLink:
     async def _connection(self) -> None:
         reader, writer = await asyncio.open_unix_connection(self.socket_path)
         self._writer = writer
+        # Bounded: a store that cannot keep up slows the scribe's sending down, and the spool waits.
+        inbox: asyncio.Queue[Frame | None] = asyncio.Queue(BATCH)
         try:
             async with asyncio.TaskGroup() as tasks:
                 pings = tasks.create_task(self._ping(writer))
-                await self._read(reader)
+                tasks.create_task(self._handle_all(inbox))
+                await self._read(reader, inbox)
                 pings.cancel()
-        except* (ConnectionError, TimeoutError):
+        except* (ConnectionError, TimeoutError, Unavailable):
             log.info("scribe: connection lost")
         except* FrameError as errors:
             log.warning("scribe: %s; connecting again", errors.exceptions[0])
@@ -107,26 +110,35 @@ class ScribeLink:
             self._set_connected(False)
             writer.close()
 
-    async def _read(self, reader: asyncio.StreamReader) -> None:
-        waiting: list[Frame] = []
+    async def _read(self, reader: asyncio.StreamReader, inbox: asyncio.Queue[Frame | None]) -> None:
         while True:
             frame = await asyncio.wait_for(frames.read(reader), SILENCE_S)
+            if frame is None or frame["type"] != "pong":
+                await inbox.put(frame)
             if frame is None:
                 return
-            if frame["type"] == "segment":
-                waiting.append(frame)
-            # Segments already in the buffer travel together: one transaction, not sixty.
-            if waiting and (frame["type"] != "segment" or _drained(reader, len(waiting))):
-                await self._deliver(waiting)
-                waiting = []
-            await self._handle(frame)
+
+    async def _handle_all(self, inbox: asyncio.Queue[Frame | None]) -> None:
+        while (frame := await inbox.get()) is not None:
+            segments: list[Frame] = []
+            # Segments that wait already travel together: one transaction, not sixty.
+            while frame is not None and frame["type"] == "segment":
+                segments.append(frame)
+                frame = None if inbox.empty() or len(segments) >= BATCH else inbox.get_nowait()
+            if segments:
+                await self._deliver(segments)
+            if frame is not None:
+                await self._handle(frame)
 
     async def _handle(self, frame: Frame) -> None:
-        if frame["type"] == "hello":
-            await self._hello(frame)
-        elif frame["type"] == "session":
-            self._note(frame)
-            await self._on_session(frame)
+        try:
+            if frame["type"] == "hello":
+                await self._hello(frame)
+            elif frame["type"] == "session":
+                self._note(frame)
+                await self._on_session(frame)
+        except (KeyError, TypeError) as error:
+            raise FrameError(f"a {frame['type']} frame lacks {error}") from error
 
     async def _hello(self, frame: Frame) -> None:
         known = {s["conference"]: s for s in frame.get("sessions", [])}
@@ -143,7 +155,9 @@ class ScribeLink:
                 await self._on_segment(segments)
                 break
             except Exception:  # the task's top level: whatever failed, nothing may be lost
-                log.exception("scribe: %d segments could not be stored, trying again", len(segments))
+                log.exception(
+                    "scribe: %d segments could not be stored, trying again", len(segments)
+                )
             await asyncio.sleep(pause)
             pause = min(pause * 2, LAST_RETRY_S)
         await self._send({"type": "ack", "keys": [segment["key"] for segment in segments]})
@@ -167,8 +181,3 @@ class ScribeLink:
 
 def _session(conference: str, state: str, detail: str) -> Frame:
     return {"type": "session", "conference": conference, "state": state, "detail": detail}
-
-
-def _drained(reader: asyncio.StreamReader, waiting: int) -> bool:
-    # There is no public way to ask a StreamReader whether a frame is waiting in it.
-    return waiting >= BATCH or not reader._buffer  # type: ignore[attr-defined]

@@ -1,0 +1,104 @@
+"""Speech recognition behind one small interface; an engine says what it can instead of subclassing.
+
+An engine gets speech only (the voice activity detector has cut silence away), utterance by
+utterance, and answers with events. All positions are samples of the track at 16 kHz.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+RATE = 16_000
+"""Samples a second of all audio given to an engine: mono, signed 16 bit, native byte order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """What an engine can do."""
+
+    name: str
+    """As it stands in transcripts: product, model and version."""
+    languages: frozenset[str]
+    """ISO 639-1 codes it understands; empty: every language."""
+    interim: bool
+    """Whether it tells words before an utterance has ended."""
+
+    def understands(self, language: str) -> bool:
+        """`language` may carry a region (`en-GB`)."""
+        return not self.languages or primary(language) in self.languages
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Interim:
+    """The words understood so far of the utterance that began at `start`; may change."""
+
+    start: int
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """The words of one utterance; empty when there were none."""
+
+    start: int
+    words: tuple[Word, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Audio from `start` to `end` was not understood: the engine could not keep up, or failed."""
+
+    start: int
+    end: int
+
+
+Event = Interim | Final | Gap
+
+
+class UnknownLanguage(Exception):
+    """The engine has no model for that language."""
+
+
+class Stream(Protocol):
+    """One track. `push` and `end` never block; what the engine cannot take is told as a Gap."""
+
+    def push(self, pcm: bytes, start: int) -> None:
+        """More speech of the current utterance; the first call after `end` begins a new one."""
+
+    def end(self) -> None:
+        """The current utterance is over: its Final will follow."""
+
+    async def close(self) -> None:
+        """End the current utterance; the iteration ends when all that was pushed is answered."""
+
+    def __aiter__(self) -> AsyncIterator[Event]: ...
+
+
+class Recognizer(Protocol):
+    """An engine for any number of tracks."""
+
+    @property
+    def capability(self) -> Capability: ...
+
+    async def run(self) -> None:
+        """Own the engine's processes and connections until cancelled."""
+
+    async def ready(self) -> None:
+        """Return once the engine is warm."""
+
+    async def open(self, language: str) -> Stream:
+        """A stream for one track. Raises UnknownLanguage."""
+
+
+def primary(language: str) -> str:
+    """`en` of `en-GB`, `EN` or `en_GB`."""
+    return language.replace("_", "-").partition("-")[0].lower()

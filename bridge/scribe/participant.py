@@ -1,0 +1,194 @@
+"""The scribe as a participant of a call, by the `livekit` SDK: the only file that imports it.
+
+One `Participation` is one connection. What happens in the call is posted, as small events, to the
+mailbox of the session that owns it; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from livekit import rtc
+
+from bridge.scribe.engines import RATE
+from bridge.scribe.merge import Piece
+
+log = logging.getLogger(__name__)
+
+FRAME_MS = 30
+QUEUE_FRAMES = 200
+"""Frames of one track that may wait (6 s); then the oldest go, and the listener's clock jumps."""
+CONNECT_S, JOIN_S, LEAVE_S, CAPTION_S = 5.0, 25.0, 3.0, 2.0
+TRANSCRIPTION_TOPIC = "lk.transcription"
+
+FOR_GOOD = frozenset(
+    {
+        rtc.DisconnectReason.PARTICIPANT_REMOVED,
+        rtc.DisconnectReason.ROOM_DELETED,
+        rtc.DisconnectReason.ROOM_CLOSED,
+        rtc.DisconnectReason.DUPLICATE_IDENTITY,
+    }
+)
+"""Reasons after which joining again would be against somebody's will."""
+
+_TOKEN = re.compile(r"(access_token=|join_request=|Bearer )[^&\s\"']+")
+
+
+class JoinError(Exception):
+    """The call cannot be joined; `refused` when the server does not accept the token."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_TOKEN.sub(r"\1***", message))
+        self.refused = "401" in message or "403" in message
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """Somebody's microphone."""
+
+    sid: str
+    identity: str
+    name: str
+    source: rtc.Track
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        """PCM at 16 kHz, mono, signed 16 bit, about 30 ms at a time, until the track ends."""
+        stream = rtc.AudioStream(
+            self.source,
+            sample_rate=RATE,
+            num_channels=1,
+            frame_size_ms=FRAME_MS,
+            capacity=QUEUE_FRAMES,
+        )
+        try:
+            async for event in stream:
+                yield bytes(event.frame.data)
+        finally:
+            try:
+                async with asyncio.timeout(LEAVE_S):
+                    await stream.aclose()
+            except TimeoutError:
+                log.warning("the track %s was not closed in time", self.sid)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackBegan:
+    track: Track
+
+
+@dataclass(frozen=True, slots=True)
+class TrackEnded:
+    sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The connection is gone; `for_good`: it is not wanted back."""
+
+    reason: str
+    for_good: bool
+
+
+CallEvent = TrackBegan | TrackEnded | Disconnected
+
+
+class Participation:
+    """One connection to a call. Use `join`, then `leave` exactly once."""
+
+    def __init__(self, post: Callable[[CallEvent], None]) -> None:
+        self._post = post
+        self._room = rtc.Room()
+        self._renewed: str | None = None
+
+    @property
+    def renewed_token(self) -> str | None:
+        """The token the server last sent in place of the first one, which expires."""
+        return self._renewed
+
+    async def join(self, url: str, token: str) -> None:
+        """Connect and ask for every microphone. Raises JoinError."""
+        self._room.on("track_published", self._published)
+        self._room.on("track_subscribed", self._subscribed)
+        self._room.on("track_unsubscribed", self._unsubscribed)
+        self._room.on("disconnected", self._disconnected)
+        self._room.on("token_refreshed", self._refreshed)
+        # Only microphones are asked for: pictures would cost the call bandwidth for nothing.
+        options = rtc.RoomOptions(auto_subscribe=False, connect_timeout=CONNECT_S)
+        try:
+            async with asyncio.timeout(JOIN_S):
+                await self._room.connect(url, token, options)
+        except (rtc.ConnectError, TimeoutError) as error:
+            raise JoinError(str(error) or "no answer") from None
+        for participant in self._room.remote_participants.values():
+            for publication in participant.track_publications.values():
+                self._published(publication, participant)
+
+    async def leave(self) -> None:
+        """Leave the call; what does not end in time is left to the process's end."""
+        try:
+            async with asyncio.timeout(LEAVE_S):
+                await self._room.disconnect()
+        except TimeoutError:
+            log.warning("the call was not left in time")
+
+    async def caption(self, piece: Piece, track: Track, language: str) -> None:
+        """Show a piece to everybody: as text stream and as the older transcription packet."""
+        attributes = {
+            "lk.segment_id": piece.segment,
+            "lk.transcribed_track_id": track.sid,
+            "lk.transcription_final": "true" if piece.final else "false",
+            "eu.colloque.speaker": track.identity,
+        }
+        segment = rtc.TranscriptionSegment(
+            id=piece.segment,
+            text=piece.text,
+            start_time=piece.start_ms,
+            end_time=piece.end_ms,
+            language=language,
+            final=piece.final,
+        )
+        me = self._room.local_participant
+        async with asyncio.timeout(CAPTION_S):
+            # Not compressed: clients older than compression read it too.
+            await me.send_text(
+                piece.text, topic=TRANSCRIPTION_TOPIC, attributes=attributes, compress=False
+            )
+            await me.publish_transcription(rtc.Transcription(track.identity, track.sid, [segment]))
+
+    def _published(self, publication: Any, participant: Any) -> None:
+        if _is_speech(publication, participant):
+            publication.set_subscribed(True)
+
+    def _subscribed(self, track: Any, publication: Any, participant: Any) -> None:
+        if _is_speech(publication, participant):
+            name = participant.name or participant.identity
+            self._post(TrackBegan(Track(publication.sid, participant.identity, name, track)))
+
+    def _unsubscribed(self, track: Any, publication: Any, participant: Any) -> None:
+        self._post(TrackEnded(publication.sid))
+
+    def _disconnected(self, reason: Any) -> None:
+        name = rtc.DisconnectReason.Name(reason)
+        self._post(Disconnected(name.lower(), reason in FOR_GOOD))
+
+    def _refreshed(self) -> None:
+        # The SDK has no public name for the refreshed token (livekit 1.2).
+        self._renewed = self._room._token
+
+
+CAPTION_ERRORS = (rtc.StreamError, rtc.participant.PublishTranscriptionError, TimeoutError)
+"""What `caption` may raise: a caption that did not get through is not worth a call."""
+
+
+def _is_speech(publication: Any, participant: Any) -> bool:
+    """A person's microphone: not a shared film's sound, and not another agent's voice."""
+    return bool(
+        publication.kind == rtc.TrackKind.KIND_AUDIO
+        and publication.source != rtc.TrackSource.SOURCE_SCREENSHARE_AUDIO
+        and participant.kind != rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
+    )

@@ -1,0 +1,306 @@
+"""The scribe's process: `python -m bridge scribe --socket PATH --spool FILE`.
+
+It owns a socket to which one bridge connects at a time (the newest wins), a spool of segments not
+yet acknowledged, the engine, and one task for each session. A bridge that dies is waited for: the
+sessions go on listening. What is sent, and in which order, is in docs/scribe.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sqlite3
+import sys
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from bridge.scribe import frames
+from bridge.scribe.engines import Recognizer
+from bridge.scribe.engines.pocketsphinx import PocketSphinx
+from bridge.scribe.frames import Frame, FrameError
+from bridge.scribe.session import Order, Session, State
+from bridge.scribe.spool import Spool, SpoolError
+
+log = logging.getLogger(__name__)
+
+RESEND_S = 20.0
+"""Segments not acknowledged by then are sent again on the same connection."""
+SILENCE_S = 30.0
+"""A bridge pings every few seconds; one that is silent for so long is gone."""
+SPOOL_RETRY_S = 1.0
+REMEMBERED = 200
+"""Stopped sessions still told of to a bridge that connects later."""
+END_S = 9.0
+
+
+class Scribe:
+    """Sessions on one side, the bridge on the other, the spool between them."""
+
+    def __init__(self, spool: Spool, engine: Recognizer) -> None:
+        self._spool = spool
+        self._engine = engine
+        self._sessions: dict[str, Session] = {}
+        self._stopped: deque[str] = deque(maxlen=REMEMBERED)
+        self._bridge: _Bridge | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def run(self, listening: socket.socket, ending: asyncio.Event) -> None:
+        """Serve until `ending` is set; then stop every session and leave their segments spooled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            engine = tasks.create_task(self._engine.run())
+            await self._engine.ready()
+            server = await asyncio.start_unix_server(self._connected, sock=listening)
+            await ending.wait()
+            server.close()
+            await self._stop_all()
+            if self._bridge is not None:
+                self._bridge.close()
+            engine.cancel()
+
+    async def _stop_all(self) -> None:
+        for session in self._sessions.values():
+            session.stop()
+        try:
+            async with asyncio.timeout(END_S):
+                while self._sessions:
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            log.error("%d sessions did not end in time", len(self._sessions))
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._bridge is not None:
+            self._bridge.close()
+        bridge = self._bridge = _Bridge(writer, self._spool, self._states())
+        sending = asyncio.create_task(bridge.send_all())
+        try:
+            await self._obey(reader, bridge)
+        except FrameError as error:
+            log.warning("the bridge sent nonsense: %s", error)
+        except (TimeoutError, ConnectionError):
+            log.info("the bridge is gone")
+        finally:
+            bridge.close()
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            if self._bridge is bridge:
+                self._bridge = None
+
+    async def _obey(self, reader: asyncio.StreamReader, bridge: _Bridge) -> None:
+        while True:
+            async with asyncio.timeout(SILENCE_S):
+                frame = await frames.read(reader)
+            if frame is None:
+                return
+            await self._frame(frame, bridge)
+
+    async def _frame(self, frame: Frame, bridge: _Bridge) -> None:
+        kind = frame["type"]
+        if kind == "start":
+            self._start(Order.parse(frame))
+        elif kind == "update":
+            session = self._sessions.get(_conference(frame))
+            if session is not None:
+                session.change(session.wanted.updated(frame))
+        elif kind == "stop":
+            self._stop(_conference(frame))
+        elif kind == "ack":
+            await self._ack(frame)
+        elif kind == "ping":
+            bridge.post({"type": "pong"})
+        # A newer bridge may know more frames than this scribe: those are not for it.
+
+    def _start(self, order: Order) -> None:
+        known = self._sessions.get(order.conference)
+        if known is not None:
+            known.change(order)
+            return
+        if self._tasks is None:
+            raise RuntimeError("a session was started outside of run()")
+        session = Session(order, self._engine, self._keep, self._report)
+        self._sessions[order.conference] = session
+        self._tasks.create_task(self._session(order.conference, session))
+
+    async def _session(self, conference: str, session: Session) -> None:
+        try:
+            await session.run()
+        except Exception:  # a task's top level: one broken session must not end the others
+            log.exception("conference %s: its session broke", conference)
+            self._report(conference, "failed", "internal")
+        finally:
+            del self._sessions[conference]
+
+    def _stop(self, conference: str) -> None:
+        session = self._sessions.get(conference)
+        if session is None:  # stopped long ago, or by a restart: the bridge need not wait
+            self._report(conference, "stopped", "")
+        else:
+            session.stop()
+
+    async def _ack(self, frame: Frame) -> None:
+        keys = frame.get("keys")
+        if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+            raise FrameError("an ack without a list of keys")
+        await self._spool.ack(keys)
+
+    async def _keep(self, segment: Frame) -> None:
+        """Put a segment on disk, however long the disk refuses; then send it."""
+        while True:
+            try:
+                await self._spool.put(segment)
+                break
+            except sqlite3.Error as error:
+                log.error("a segment could not be spooled (%s), trying again", error)
+            await asyncio.sleep(SPOOL_RETRY_S)
+        if self._bridge is not None:
+            self._bridge.wake()
+
+    def _report(self, conference: str, state: State, detail: str) -> None:
+        if state == "stopped":
+            self._stopped.append(conference)
+        elif conference in self._stopped:
+            self._stopped.remove(conference)
+        if self._bridge is not None:
+            self._bridge.post(_session(conference, state, detail))
+
+    def _states(self) -> list[Frame]:
+        """What to tell a bridge first: who listens, and, after its segments, who has stopped."""
+        live = [{"conference": c, "state": s.state} for c, s in self._sessions.items()]
+        details = [_session(c, s.state, s.detail) for c, s in self._sessions.items() if s.detail]
+        stopped = [_session(c, "stopped", "") for c in self._stopped]
+        return [{"type": "hello", "sessions": live}, *details, *stopped]
+
+
+class _Bridge:
+    """One connection to a bridge; `send_all` is the only one who writes."""
+
+    WAITING = 2000
+
+    def __init__(self, writer: asyncio.StreamWriter, spool: Spool, first: list[Frame]) -> None:
+        self._writer = writer
+        self._spool = spool
+        self._hello = first[0]
+        self._frames = deque(first[1:])
+        self._wake = asyncio.Event()
+        self._position = 0
+
+    def post(self, frame: Frame) -> None:
+        """Send a frame after every segment that is in the spool by now."""
+        self._frames.append(frame)
+        if len(self._frames) > self.WAITING:
+            self.close()  # it does not read; hello tells it everything when it comes back
+        self.wake()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def close(self) -> None:
+        self._writer.close()
+
+    async def send_all(self) -> None:
+        """Send segments as they are spooled, and the other frames between them."""
+        await self._send(self._hello)
+        while True:
+            self._wake.clear()
+            # Taken before the segments are: `stopped` must come after the session's last one.
+            ready = list(self._frames)
+            self._frames.clear()
+            await self._segments()
+            for frame in ready:
+                await self._send(frame)
+            await self._pause()
+
+    async def _segments(self) -> None:
+        while rows := await self._spool.after(self._position):
+            for position, segment in rows:
+                await self._send(segment)
+                self._position = position
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(RESEND_S):
+                await self._wake.wait()
+        except TimeoutError:
+            self._position = 0  # what is still spooled was not acknowledged
+
+    async def _send(self, frame: Frame) -> None:
+        self._writer.write(frames.encode(frame))
+        await self._writer.drain()
+
+
+def _conference(frame: Frame) -> str:
+    conference = frame.get("conference")
+    if not isinstance(conference, str):
+        raise FrameError("a frame without a conference")
+    return conference
+
+
+def _session(conference: str, state: State, detail: str) -> Frame:
+    return {"type": "session", "conference": conference, "state": state, "detail": detail}
+
+
+def bind(path: Path) -> socket.socket:
+    """A listening socket at `path`, for its owner only.
+
+    Raises OSError when another scribe listens there; a socket left by a dead one is replaced.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            path.unlink(missing_ok=True)
+        else:
+            raise OSError(f"another scribe listens at {path}")
+    listening = socket.socket(socket.AF_UNIX)
+    mask = os.umask(0o177)
+    try:
+        listening.bind(str(path))
+    finally:
+        os.umask(mask)
+    listening.listen(8)
+    return listening
+
+
+async def serve(path: Path, spool_file: Path, engine: Recognizer) -> None:
+    """Run a scribe until SIGTERM or SIGINT. Raises SpoolError or OSError when it cannot start."""
+    ending = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ending.set)
+    spool = await Spool.open(spool_file)
+    try:
+        listening = bind(path)
+        try:
+            await Scribe(spool, engine).run(listening, ending)
+        finally:
+            path.unlink(missing_ok=True)
+    finally:
+        await spool.close()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; 0 after a clean end, 1 with one clear line otherwise."""
+    parser = argparse.ArgumentParser("scribe", description="Writes down what is said in calls.")
+    parser.add_argument("--socket", type=Path, required=True, help="where the bridge connects")
+    parser.add_argument("--spool", type=Path, required=True, help="segments not yet delivered")
+    parser.add_argument("--engine", choices=["pocketsphinx"], default="pocketsphinx")
+    parser.add_argument("--workers", type=int, default=2, help="processes that recognize speech")
+    parser.add_argument("--log-level", default="INFO")
+    options = parser.parse_args(argv)
+    logging.basicConfig(
+        level=options.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    # The SDK logs addresses with tokens in them below this level.
+    logging.getLogger("livekit").setLevel(logging.ERROR)
+    try:
+        asyncio.run(serve(options.socket, options.spool, PocketSphinx(options.workers)))
+    except (SpoolError, OSError) as error:
+        print(f"scribe: {error}", file=sys.stderr)
+        return 1
+    return 0

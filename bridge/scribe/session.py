@@ -1,0 +1,321 @@
+"""One conference's scribe: joins the call, listens to every microphone, leaves when told.
+
+A session is one task with one mailbox. Orders of the bridge and events of the call come in there,
+so nothing of a session is ever touched by two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from pocketsphinx import Vad
+
+from bridge.scribe.engines import Recognizer, Stream
+from bridge.scribe.frames import Frame, FrameError
+from bridge.scribe.listener import Listener
+from bridge.scribe.merge import Piece, Voice
+from bridge.scribe.participant import (
+    CAPTION_ERRORS,
+    CallEvent,
+    Disconnected,
+    JoinError,
+    Participation,
+    Track,
+    TrackBegan,
+    TrackEnded,
+)
+from bridge.scribe.vad import RATE
+
+log = logging.getLogger(__name__)
+
+State = Literal["joining", "listening", "failed", "stopped"]
+
+FIRST_RETRY_S, LAST_RETRY_S = 0.5, 5.0
+TICK_S = 0.25
+FLUSH_S = 6.0
+"""Seconds the engine has to finish what was said when a call or a track ends."""
+MAILBOX = 1000
+CAPTIONS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What the bridge wants of a session. `epoch_ms`: Unix time of the conference's start."""
+
+    conference: str
+    room_id: str
+    url: str
+    token: str = field(repr=False)
+    language: str
+    captions: bool
+    transcript: bool
+    epoch_ms: int
+
+    @classmethod
+    def parse(cls, frame: Frame) -> Order:
+        """Read a `start` frame. Raises FrameError."""
+        values: dict[str, Any] = {key: frame.get(key) for key in cls.__dataclass_fields__}
+        _check(values)
+        return cls(**values)
+
+    def updated(self, frame: Frame) -> Order:
+        """The order after an `update` frame. Raises FrameError."""
+        known = ("captions", "transcript", "language")
+        flags: dict[str, Any] = {key: frame[key] for key in known if key in frame}
+        _check(flags)
+        return replace(self, **flags)
+
+
+_KINDS = {"captions": bool, "transcript": bool, "epoch_ms": int}
+
+
+def _check(values: dict[str, Any]) -> None:
+    for key, value in values.items():
+        if type(value) is not _KINDS.get(key, str):
+            raise FrameError(f"`{key}` of a session has the wrong type")
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The bridge wants something else than before."""
+
+
+@dataclass(eq=False)
+class _Heard:
+    """One track being listened to."""
+
+    track: Track
+    listener: Listener
+    reading: asyncio.Task[None]
+
+
+Report = Callable[[str, State, str], None]
+Keep = Callable[[Frame], Awaitable[None]]
+
+
+class Session:
+    """`run()` owns everything and ends after `stop()`; orders may come at any time."""
+
+    def __init__(self, order: Order, engine: Recognizer, keep: Keep, report: Report) -> None:
+        self.order = order
+        self.state: State = "joining"
+        self.detail = ""
+        self._wanted = order
+        self._stopping = False
+        self._engine = engine
+        self._keep = keep
+        self._report = report
+        self._mailbox: asyncio.Queue[CallEvent | Changed] = asyncio.Queue(MAILBOX)
+        self._call: Participation | None = None
+        self._heard: dict[str, _Heard] = {}
+        self._answers: set[asyncio.Task[None]] = set()
+        self._captions: deque[tuple[Piece, Track]] = deque(maxlen=CAPTIONS)
+        self._caption_waits = asyncio.Event()
+
+    @property
+    def wanted(self) -> Order:
+        """What the bridge asked for last."""
+        return self._wanted
+
+    def change(self, order: Order) -> None:
+        """Other flags, another language, or a fresh token."""
+        self._wanted = order
+        self._post(Changed())
+
+    def stop(self) -> None:
+        """Finish what was said, leave the call, and end `run()`."""
+        self._stopping = True
+        self._post(Changed())
+
+    async def run(self) -> None:
+        """Keep the session going until it is stopped."""
+        self._report(self.order.conference, self.state, self.detail)
+        pause = FIRST_RETRY_S
+        while not self._stopping:
+            self.order = self._wanted
+            if not self._engine.capability.understands(self.order.language):
+                self._say("failed", "language")
+                await self._changed(None)
+                continue
+            outcome = await self._attempt()
+            pause = FIRST_RETRY_S if self.state == "listening" else min(pause * 2, LAST_RETRY_S)
+            if isinstance(outcome, Disconnected):
+                again = self.state == "listening" and not outcome.for_good
+                self._say("joining" if again else "failed", outcome.reason)
+                await self._changed(None if outcome.for_good else pause)
+        self._say("stopped", "")
+
+    async def _changed(self, timeout: float | None) -> None:
+        """Wait for the bridge to want something else, or for the time to try again."""
+        try:
+            async with asyncio.timeout(timeout):
+                while not self._stopping and not isinstance(await self._mailbox.get(), Changed):
+                    pass
+        except TimeoutError:
+            return
+
+    async def _attempt(self) -> Disconnected | Changed:
+        """Join and listen once; what ended it."""
+        call = self._call = Participation(lambda event: self._from(call, event))
+        try:
+            await call.join(self.order.url, self.order.token)
+        except JoinError as error:
+            log.warning("conference %s: cannot join: %s", self.order.conference, error)
+            return Disconnected("token" if error.refused else "unreachable", for_good=False)
+        self._say("listening", "")
+        try:
+            return await self._listen(call)
+        except* Exception:  # the session's top level: it goes on with a new connection
+            log.exception("conference %s: listening failed", self.order.conference)
+        finally:
+            await self._leave(call)
+        return Disconnected("internal", for_good=False)
+
+    async def _leave(self, call: Participation) -> None:
+        self._call = None
+        self._captions.clear()
+        await call.leave()
+        if call.renewed_token and self._wanted == self.order:
+            self._wanted = replace(self.order, token=call.renewed_token)
+
+    async def _listen(self, call: Participation) -> Disconnected | Changed:
+        async with asyncio.TaskGroup() as tasks:
+            aside = [tasks.create_task(self._tick()), tasks.create_task(self._show(call))]
+            outcome = await self._follow(tasks)
+            await self._flush()
+            for task in aside:
+                task.cancel()
+        return outcome
+
+    async def _follow(self, tasks: asyncio.TaskGroup) -> Disconnected | Changed:
+        """Act on what comes in until something ends this connection."""
+        while True:
+            event = await self._mailbox.get()
+            if isinstance(event, TrackBegan):
+                await self._began(event.track, tasks)
+            elif isinstance(event, TrackEnded):
+                await self._ended(event.sid)
+            elif isinstance(event, Disconnected) or self._must_leave():
+                return event
+            else:
+                self.order = self._wanted
+
+    def _must_leave(self) -> bool:
+        """Whether what is wanted needs another connection, another model, or none."""
+        ours, wanted = self.order, self._wanted
+        return self._stopping or (wanted.url, wanted.language) != (ours.url, ours.language)
+
+    async def _began(self, track: Track, tasks: asyncio.TaskGroup) -> None:
+        await self._ended(track.sid)
+        stream = await self._engine.open(self.order.language)
+        listener = Listener(stream, Vad(3, RATE, 0.03), self.order.epoch_ms)
+        reading = tasks.create_task(_read(track, listener))
+        answering = tasks.create_task(self._answer(track, stream))
+        self._answers.add(answering)
+        answering.add_done_callback(self._answers.discard)
+        self._heard[track.sid] = _Heard(track, listener, reading)
+
+    async def _ended(self, sid: str) -> None:
+        """Stop reading a track; what was being said is over, and its answer still comes."""
+        heard = self._heard.pop(sid, None)
+        if heard is not None:
+            heard.reading.cancel()
+            heard.listener.finish()
+            await heard.listener.stream.close()
+
+    async def _flush(self) -> None:
+        """Let everything said be answered, within `FLUSH_S`."""
+        for sid in list(self._heard):
+            await self._ended(sid)
+        if self._answers:
+            _, late = await asyncio.wait(set(self._answers), timeout=FLUSH_S)
+            for task in late:
+                log.error("conference %s: an utterance was not finished", self.order.conference)
+                task.cancel()
+
+    async def _answer(self, track: Track, stream: Stream) -> None:
+        voice = Voice(secrets.token_hex(6))
+        async for event in stream:
+            piece = voice.take(event, time.monotonic_ns() // 1_000_000)
+            if piece is not None:
+                await self._told(piece, track)
+
+    async def _told(self, piece: Piece, track: Track) -> None:
+        if piece.final and self.order.transcript:
+            await self._keep(self._segment(piece, track))
+        if self.order.captions:
+            self._captions.append((piece, track))
+            self._caption_waits.set()
+
+    async def _show(self, call: Participation) -> None:
+        while True:
+            while self._captions:
+                piece, track = self._captions.popleft()
+                try:
+                    await call.caption(piece, track, self.order.language)
+                except CAPTION_ERRORS as error:
+                    log.debug("conference %s: no caption: %r", self.order.conference, error)
+            self._caption_waits.clear()
+            await self._caption_waits.wait()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            for heard in self._heard.values():
+                heard.listener.tick(_now_ms())
+
+    def _segment(self, piece: Piece, track: Track) -> Frame:
+        return {
+            "type": "segment",
+            "key": f"{piece.segment}:0",
+            "conference": self.order.conference,
+            "room_id": self.order.room_id,
+            "segment": piece.segment,
+            "rev": 0,
+            "identity": track.identity,
+            "name": track.name,
+            "text": piece.text,
+            "language": self.order.language,
+            "start_ms": piece.start_ms,
+            "end_ms": piece.end_ms,
+            "engine": self._engine.capability.name,
+        }
+
+    def _from(self, call: Participation, event: CallEvent) -> None:
+        if call is self._call:  # an earlier connection has nothing more to say
+            self._post(event)
+
+    def _post(self, event: CallEvent | Changed) -> None:
+        if self._mailbox.full():
+            # Whatever is lost here is learnt again by joining again.
+            self._mailbox.get_nowait()
+            event = Disconnected("overflow", for_good=False)
+        self._mailbox.put_nowait(event)
+
+    def _say(self, state: State, detail: str) -> None:
+        if (state, detail) != (self.state, self.detail):
+            self.state, self.detail = state, detail
+            self._report(self.order.conference, state, detail)
+
+
+async def _read(track: Track, listener: Listener) -> None:
+    """Hear a track to its end; cancelled, it still flushes what was being said."""
+    frames = track.frames()
+    try:
+        async for pcm in frames:
+            listener.accept(pcm, _now_ms())
+    finally:
+        listener.finish()
+        await listener.stream.close()
+        await frames.aclose()  # type: ignore[attr-defined]
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
