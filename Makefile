@@ -1,0 +1,87 @@
+# Colloque. `make run` to try it, `make demo` to see it work, `make test` to check everything.
+#
+# Each virtual environment holds a stamp that is newer than what it was made from: a second start
+# installs nothing.
+
+PYTHON ?= python3
+VENV := .venv
+SYNAPSE_VENV := .venv-synapse
+BIN := $(VENV)/bin
+VENDOR := bridge/web/static/vendor
+PIP := -m pip install --disable-pip-version-check
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check install clean python
+
+help:
+	@echo "make run    install what is needed, then start Colloque with a homeserver to try it in"
+	@echo "make demo   a call between two homeservers, without hands"
+	@echo "make test   every check there is"
+	@echo "make clean  remove what was installed (var/, your data, stays)"
+	@echo "Options of the program: make run ARGS=\"--sites 2 --port-base 20000 --var /tmp/colloque\""
+
+run: install
+	@exec $(BIN)/python -m bridge dev $(ARGS)
+
+# Recorded speech needs no flite: make demo ARGS="--say alice=FILE.wav --say bob=FILE.wav"
+demo: install
+	@case " $(ARGS) " in *" --say alice="*" --say bob="*|*" --say bob="*" --say alice="*) ;; \
+	*) bridge/dev/apt.sh flite=flite ;; esac
+	@exec $(BIN)/python -m bridge demo $(ARGS)
+
+install: $(VENV)/.installed $(SYNAPSE_VENV)/.installed $(VENDOR)/.installed
+
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "colloque: Python 3.11 or later is needed ($(PYTHON) is not): make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || bridge/dev/apt.sh ensurepip=python3-venv
+
+$(BIN)/python: | python
+	@echo "==> Making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml deploy/constraints.txt | $(BIN)/python
+	@echo "==> 1/3 Installing Colloque and the libraries it uses"
+	@$(BIN)/python $(PIP) -c deploy/constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml deploy/constraints.txt | $(BIN)/python
+	@echo "==> Installing what the tests use"
+	@$(BIN)/python $(PIP) -c deploy/constraints.txt -e '.[test,encryption]'
+	@touch $(VENV)/.installed $@
+
+$(SYNAPSE_VENV)/bin/python: | python
+	@$(PYTHON) -m venv $(SYNAPSE_VENV)
+
+$(SYNAPSE_VENV)/.installed: deploy/constraints-synapse.txt | $(SYNAPSE_VENV)/bin/python
+	@echo "==> 2/3 Installing Synapse, the homeserver for development"
+	@$(SYNAPSE_VENV)/bin/python $(PIP) -c $< matrix-synapse psycopg2-binary
+	@touch $@
+
+$(VENDOR)/.installed: bridge/web/package.json bridge/web/package-lock.json bridge/web/vendor.mjs
+	@command -v npm >/dev/null || \
+	{ echo "colloque: npm is needed for the join page: sudo apt-get install nodejs npm" >&2; exit 1; }
+	@echo "==> 3/3 Installing livekit-client for the join page"
+	@cd bridge/web && npm ci --no-audit --no-fund && npm run --silent vendor
+	@touch $@
+
+test: $(VENV)/.installed-test install
+	@bridge/dev/apt.sh chromium=chromium flite=flite espeak-ng=espeak-ng initdb=postgresql
+	@$(MAKE) --no-print-directory check
+
+check:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m bridge example-config | diff -u config/config.example.yaml -
+	$(BIN)/python -m bridge generate-registration --template | diff -u registration.yaml -
+	$(BIN)/python -m pytest --cov --cov-report= $(ARGS)
+	$(BIN)/coverage report --format=total
+	$(BIN)/coverage report --show-missing --skip-covered --fail-under=100 \
+	  --include='bridge/domain/*,bridge/text/*,bridge/ids.py,sfu/rtp/*,sfu/room/*,sfu/signal/*'
+
+clean:
+	rm -rf $(VENV) $(SYNAPSE_VENV) $(VENDOR) bridge/web/node_modules .mypy_cache .ruff_cache \
+	  .pytest_cache .import_linter_cache .hypothesis .coverage
