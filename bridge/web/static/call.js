@@ -1,0 +1,257 @@
+// One call: admission, the media connection, and coming back by itself when that is lost.
+import {
+  ConnectionError, ConnectionErrorReason, ConnectionState, DisconnectReason, ParticipantKind, Room,
+  RoomEvent, Track, isBrowserSupported, setLogLevel,
+} from './vendor/livekit-client.js';
+import { admission } from './matrix.js';
+import { Problem, asProblem, ofDevice } from './problems.js';
+import { wanted } from './devices.js';
+import { nameOf, userOf } from './identity.js';
+import { listenToCaptions } from './transcription.js';
+
+setLogLevel('error'); // its other levels print addresses, which hold the call's token
+
+/** Ends nobody should be brought back from, and the sentence for each. */
+const FINAL = {
+  [DisconnectReason.DUPLICATE_IDENTITY]: 'elsewhere',
+  [DisconnectReason.PARTICIPANT_REMOVED]: 'removed',
+  [DisconnectReason.ROOM_DELETED]: 'callEnded',
+  [DisconnectReason.ROOM_CLOSED]: 'callEnded',
+};
+const REJOIN_AFTER_MS = [500, 1000, 2000, 4000, 8000, 15_000, 30_000];
+const NAMES_EVERY_MS = 10_000;
+
+/**
+ * Events: `state` (detail: connecting | connected | reconnecting), `people` (someone or some track
+ * changed), `joined` and `gone` (detail: name), `speakers`, `caption` (detail: what
+ * CaptionModel.put takes), `sound` (the browser holds sound back or lets it play), `problem`
+ * (detail: Problem; the call goes on), `ended` (detail: Problem or null; the call is over).
+ */
+export class Call extends EventTarget {
+  /** @param {{account, serviceUrl: string, room: {roomId: string, names: Map<string, string>}}} where */
+  constructor({ account, serviceUrl, room }) {
+    super();
+    this.account = account;
+    this.serviceUrl = serviceUrl;
+    this.matrixRoom = room;
+    this.state = 'connecting';
+    this.wants = { microphone: false, camera: false };
+    this.namesReadAt = 0;
+    this.media = new Room({
+      adaptiveStream: true,
+      dynacast: true,
+      videoCaptureDefaults: wanted('camera'),
+      audioCaptureDefaults: wanted('microphone'),
+      publishDefaults: { videoCodec: 'vp8', simulcast: true, red: false, dtx: true },
+    });
+    this.#listen();
+  }
+
+  get local() {
+    return this.media.localParticipant;
+  }
+
+  /** People in the call, oneself first. Scribes and other agents are not people. */
+  people() {
+    return [this.local, ...this.media.remoteParticipants.values()].filter((one) => !isAgent(one));
+  }
+
+  /** Who listens in order to write. */
+  scribes() {
+    return [...this.media.remoteParticipants.values()].filter(isAgent);
+  }
+
+  nameOf(participant) {
+    return nameOf(participant.identity, participant.name, this.matrixRoom.names);
+  }
+
+  /** Enters with the tracks of the lobby. Throws a Problem; the tracks are then still the caller's. */
+  async join(tracks) {
+    if (!isBrowserSupported()) throw new Problem('oldBrowser');
+    await this.#connect();
+    for (const track of tracks) {
+      this.wants[track.kind === Track.Kind.Video ? 'camera' : 'microphone'] = true;
+    }
+    await Promise.all(tracks.map((track) => this.#publish(track)));
+    this.#change('people');
+  }
+
+  /** Leaves; all devices are off when it returns. */
+  async leave() {
+    this.left = true;
+    await this.media.disconnect(true);
+  }
+
+  /** @param {'microphone'|'camera'} kind @returns whether it is on afterwards */
+  async toggle(kind) {
+    const on = !this.isOn(kind);
+    this.wants[kind] = on;
+    try {
+      if (kind === 'camera') await this.local.setCameraEnabled(on, wanted(kind));
+      else await this.local.setMicrophoneEnabled(on, wanted(kind));
+    } catch (error) {
+      this.wants[kind] = false;
+      this.#tell('problem', ofDevice(error, kind));
+    }
+    this.#change('people');
+    return this.isOn(kind);
+  }
+
+  isOn(kind) {
+    return kind === 'camera' ? this.local.isCameraEnabled : this.local.isMicrophoneEnabled;
+  }
+
+  /** Goes over to another microphone or camera in mid-call. */
+  async useDevice(kind, deviceId) {
+    try {
+      await this.media.switchActiveDevice(kind === 'camera' ? 'videoinput' : 'audioinput', deviceId);
+    } catch (error) {
+      this.#tell('problem', ofDevice(error, kind));
+    }
+  }
+
+  async #connect() {
+    const { url, jwt } = await admission(this.serviceUrl, this.account, this.matrixRoom.roomId);
+    try {
+      await this.media.connect(url, jwt, { maxRetries: 1 });
+    } catch (error) {
+      throw ofConnection(error);
+    }
+    if (this.left) await this.media.disconnect(true);
+  }
+
+  async #publish(track) {
+    try {
+      await this.local.publishTrack(track);
+    } catch (error) {
+      this.#tell('problem', asProblem(error));
+    }
+  }
+
+  #listen() {
+    const { media } = this;
+    const changed = () => this.#change('people');
+    for (const event of [
+      RoomEvent.TrackSubscribed, RoomEvent.TrackUnsubscribed, RoomEvent.TrackMuted, RoomEvent.TrackUnmuted,
+      RoomEvent.TrackPublished, RoomEvent.TrackUnpublished, RoomEvent.LocalTrackPublished,
+      RoomEvent.LocalTrackUnpublished, RoomEvent.ParticipantNameChanged, RoomEvent.Connected,
+    ]) {
+      media.on(event, changed);
+    }
+    media.on(RoomEvent.ParticipantConnected, (one) => this.#arrival(one));
+    media.on(RoomEvent.ParticipantDisconnected, (one) => this.#departure(one));
+    media.on(RoomEvent.ActiveSpeakersChanged, () => this.#change('speakers'));
+    media.on(RoomEvent.AudioPlaybackStatusChanged, () => this.#change('sound'));
+    media.on(RoomEvent.ConnectionStateChanged, (state) => this.#stateIs(state));
+    media.on(RoomEvent.Disconnected, (reason) => this.#lost(reason));
+    listenToCaptions(media, (said) => this.#tell('caption', said));
+  }
+
+  #arrival(participant) {
+    this.#change('people');
+    if (isAgent(participant)) return;
+    void this.#knowName(participant).then(() => {
+      this.#tell('joined', this.nameOf(participant));
+      this.#change('people');
+    });
+  }
+
+  #departure(participant) {
+    this.#change('people');
+    if (!isAgent(participant) && !this.left) this.#tell('gone', this.nameOf(participant));
+  }
+
+  /** Reads the room's names again where somebody came who was no member when they were read. */
+  async #knowName({ identity }) {
+    const { names, roomId } = this.matrixRoom;
+    const user = userOf(identity, names);
+    if (!user || names.has(user) || Date.now() - this.namesReadAt < NAMES_EVERY_MS) return;
+    this.namesReadAt = Date.now();
+    try {
+      this.matrixRoom.names = await this.account.members(roomId);
+    } catch (error) {
+      console.warn('names not read', error.key); // the Matrix id is shown instead
+    }
+  }
+
+  #stateIs(state) {
+    if (state === ConnectionState.Connected) this.#setState('connected');
+    else if (state !== ConnectionState.Disconnected) {
+      this.#setState(this.state === 'connecting' ? 'connecting' : 'reconnecting');
+    }
+  }
+
+  #setState(state) {
+    if (state === this.state) return;
+    this.state = state;
+    this.#tell('state', state);
+  }
+
+  #lost(reason) {
+    if (this.left) this.#tell('ended', null);
+    else if (reason in FINAL) this.#end(new Problem(FINAL[reason]));
+    else if (this.state !== 'connecting' && !this.rejoining) void this.#rejoin();
+  }
+
+  #end(problem) {
+    this.left = true;
+    this.#tell('ended', problem);
+  }
+
+  /** A new admission and a new connection, again and again for about a minute. */
+  async #rejoin() {
+    this.rejoining = true;
+    this.#setState('reconnecting');
+    for (const pause of REJOIN_AFTER_MS) {
+      await new Promise((resume) => setTimeout(resume, pause));
+      if (this.left) break;
+      try {
+        await this.#connect();
+        await this.#restoreTracks();
+        this.rejoining = false;
+        return;
+      } catch (problem) {
+        if (isHopeless(problem)) {
+          this.#end(problem);
+          return;
+        }
+      }
+    }
+    if (!this.left) this.#end(new Problem('lost'));
+  }
+
+  async #restoreTracks() {
+    const { microphone, camera } = this.wants;
+    try {
+      if (microphone) await this.local.setMicrophoneEnabled(true, wanted('microphone'));
+      if (camera) await this.local.setCameraEnabled(true, wanted('camera'));
+    } catch (error) {
+      this.#tell('problem', ofDevice(error, microphone ? 'microphone' : 'camera'));
+    }
+    this.#change('people');
+  }
+
+  #change(type) {
+    this.dispatchEvent(new Event(type));
+  }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+function isAgent(participant) {
+  return participant.kind === ParticipantKind.AGENT;
+}
+
+/** No point in asking again: one is no longer a member, or no longer signed in. */
+function isHopeless(problem) {
+  return ['notMember', 'sessionExpired', 'identityRefused'].includes(problem.key);
+}
+
+function ofConnection(error) {
+  if (error instanceof Problem) return error;
+  if (!(error instanceof ConnectionError)) return asProblem(error);
+  const refused = error.reason === ConnectionErrorReason.NotAllowed;
+  return new Problem(refused ? 'mediaRefused' : 'mediaAway', {}, { cause: error });
+}

@@ -1,0 +1,51 @@
+// JSON over fetch, with a time limit on the whole exchange and one kind of error.
+
+export class HttpFailure extends Error {
+  /** @param {number} status 0 where no answer came (network, name, certificate, time limit, CORS) */
+  constructor(status, body = {}, options = {}) {
+    super(`HTTP ${status} ${body.errcode ?? ''}`.trim(), options);
+    this.status = status;
+    this.errcode = typeof body.errcode === 'string' ? body.errcode : '';
+    this.retryAfterMs = Number(body.retry_after_ms) || 0;
+  }
+}
+
+const TIME_LIMIT_MS = 15_000;
+
+/** Asks and returns the JSON object of a 2xx answer; everything else is an HttpFailure. */
+export async function requestJson(url, { method = 'GET', token, body, limitMs = TIME_LIMIT_MS } = {}) {
+  const headers = {};
+  if (token) headers.Authorization = `Bearer ${token}`;
+  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  const [status, text] = await exchange(url, {
+    method,
+    headers,
+    body: body === undefined ? undefined : JSON.stringify(body),
+    signal: AbortSignal.timeout(limitMs),
+    credentials: 'omit',
+    cache: 'no-store',
+    referrerPolicy: 'no-referrer',
+  });
+  const data = parsed(text);
+  if (status < 200 || status > 299) throw new HttpFailure(status, data ?? {});
+  if (data === null) throw new HttpFailure(502);
+  return data;
+}
+
+async function exchange(url, options) {
+  try {
+    const response = await fetch(url, options);
+    return [response.status, await response.text()];
+  } catch (error) {
+    throw new HttpFailure(0, {}, { cause: error });
+  }
+}
+
+function parsed(text) {
+  try {
+    const data = JSON.parse(text);
+    return typeof data === 'object' ? data : null;
+  } catch {
+    return null;
+  }
+}
