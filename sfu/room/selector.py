@@ -1,6 +1,7 @@
 """Which simulcast layer a subscriber should get: arithmetic only."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 TOLERANCE = 0.9  # a layer slightly smaller than the picture on screen is good enough
@@ -36,7 +37,7 @@ def target_layer(layers: Sequence[LayerState], desired: int) -> int:
 
     Below is better than above, as it fits the subscriber's link; if none flows, the desired.
     """
-    for index in (*range(desired, -1, -1), *range(desired + 1, len(layers))):
+    for index in chain(range(desired, -1, -1), range(desired + 1, len(layers))):
         if layers[index].flowing:
             return index
     return desired

@@ -1,16 +1,37 @@
-"""Batches of packets out of the process (first version: the signatures)."""
+"""Batches of packets out of the process.
 
-from collections.abc import Sequence
+The seam for a native implementation: it gets whole batches, and nothing above knows how packets
+are protected or sent.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
 
 from sfu.transport.peer import Peer
 
-Outbound = tuple[Peer, bytes, bool]
+Outbound = tuple[Peer, bytes | bytearray, bool]
 """(peer, plain RTP or RTCP packet, is_rtcp)"""
 
 
 class Egress:
-    """Protects and sends; a native implementation takes this place later."""
+    """Protects and sends, in Python. What cannot be sent is dropped under a named reason."""
 
-    def send_many(self, batch: Sequence[Outbound]) -> None:
-        """Send all; what cannot be sent is dropped under a named reason."""
-        raise NotImplementedError
+    def __init__(self, stats: Counter[str]) -> None:
+        self._stats = stats
+
+    def send_many(self, batch: Iterable[Outbound]) -> None:
+        """Send all, in order. Never blocks, never raises for one packet's sake."""
+        sent = 0
+        for peer, packet, is_rtcp in batch:
+            path = peer.path
+            if path is None:
+                self._stats["egress_no_path"] += 1
+                continue
+            protected = peer.protect(bytes(packet), rtcp=is_rtcp)
+            if protected is None:
+                continue
+            if path.send(protected):
+                sent += 1
+            else:
+                self._stats["egress_network_full"] += 1
+        self._stats["packets_sent"] += sent
