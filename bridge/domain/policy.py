@@ -72,9 +72,12 @@ def may_change_wish(user_id: str, *, started_by: str, power: Power, event_type: 
     return user_id == started_by or power.may_send_state(user_id, event_type)
 
 
-def server_admitted(server: str, allowed: Sequence[str]) -> bool:
-    """Whether `federation.allow_servers` names this server (`*`, exact, or `*.example.org`)."""
-    return any(fnmatchcase(server.lower(), pattern.lower()) for pattern in allowed)
+def server_admitted(server: str, allowed: Sequence[str], own: str) -> bool:
+    """Whether `federation.allow_servers` names this server (`*`, exact, or `*.example.org`).
+
+    People of the bridge's own homeserver are always admitted.
+    """
+    return server == own or any(fnmatchcase(server.lower(), pattern.lower()) for pattern in allowed)
 
 
 def _level(value: object, default: int) -> int:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 from bridge.text import LANGUAGES, Language
 
@@ -90,8 +90,9 @@ def write(wish: Wish) -> dict[str, Any]:
 def _language(value: object, default: Language, problems: list[Problem]) -> Language:
     if value is None:
         return default
-    if value in LANGUAGES:
-        return cast("Language", value)
+    for language in LANGUAGES:
+        if value == language:
+            return language
     choices = ", ".join(LANGUAGES)
     problems.append(Problem("wish.not_language", {"field": "language", "choices": choices}))
     return default

@@ -1,0 +1,290 @@
+"""How a call looks in a room's timeline: contents of events, nothing else. docs/protocol.md.
+
+One card per call, edited as the call goes, is the root of a thread; utterances and documents lie
+in that thread. Names and texts are other people's: escaped wherever a client reads HTML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from bridge import text
+from bridge.domain.conference import Conference, Stay
+from bridge.matrix.wire import (
+    FILE,
+    NEW_CONTENT,
+    NOTICE,
+    PER_MESSAGE_PROFILE,
+    RELATES_TO,
+    REPLACE,
+    THREAD,
+    TRANSCRIPT,
+    UTTERANCE,
+)
+from bridge.text import Language, say
+
+Content = dict[str, Any]
+
+CARD = "eu.colloque.card"
+"""Content key of the call card."""
+
+SHOWN_NAMES = 12
+
+
+class Spoken(Protocol):
+    """A stored utterance."""
+
+    @property
+    def conference(self) -> str: ...
+    @property
+    def segment(self) -> str: ...
+    @property
+    def rev(self) -> int: ...
+    @property
+    def speaker(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def display_name(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def language(self) -> str: ...
+    @property
+    def start_ms(self) -> int: ...
+    @property
+    def end_ms(self) -> int: ...
+    @property
+    def engine(self) -> str: ...
+
+
+# ---- names of effects in the outbox
+
+
+def card_txn(conference: str, rev: int) -> str:
+    """Transaction id of the card (`rev` 0) and of its edits."""
+    return f"card:{conference}:{rev}"
+
+
+def status_txn(conference: str, rev: int) -> str:
+    """Transaction id of the status written with this revision of the card."""
+    return f"status:{conference}:{rev}"
+
+
+def utterance_txn(segment: str, rev: int) -> str:
+    """Transaction id of an utterance's message."""
+    return f"utt:{segment}:{rev}"
+
+
+def document_txn(conference: str, form: str, rev: int) -> str:
+    """Transaction id of one document of the record."""
+    return f"doc:{conference}:{form}:{rev}"
+
+
+def link(public_url: str, room_id: str) -> str:
+    """Address of the room's call in the join page."""
+    return f"{public_url.rstrip('/')}/#/room/{quote(room_id, safe='')}"
+
+
+# ---- the card and the status
+
+
+def card(conference: Conference, address: str) -> Content:
+    """The card as it is now: the message of revision 0, an edit of it above."""
+    lines = _card_lines(conference, address)
+    content = _notice("\n".join(lines), _card_html(conference, lines, address))
+    content[CARD] = _without_none(
+        {
+            "version": 1,
+            "conference": conference.id,
+            "phase": _shown_phase(conference),
+            "started_ms": conference.started_ms,
+            "ended_ms": conference.ended_ms,
+        }
+    )
+    return content if conference.card_rev == 0 else _edit(content, card_txn(conference.id, 0))
+
+
+def status(conference: Conference, address: str) -> Content:
+    """Content of the state event that says what is: `eu.colloque.conference.status`."""
+    return _without_none(
+        {
+            "version": 1,
+            "conference": conference.id,
+            "active": conference.phase == "running",
+            "phase": _shown_phase(conference),
+            "started_ms": conference.started_ms,
+            "started_by": conference.started_by,
+            "ended_ms": conference.ended_ms,
+            "captions": conference.captions,
+            "transcript": conference.transcript,
+            "language": conference.language,
+            "link": address,
+            "card": f"outbox:{card_txn(conference.id, 0)}",
+        }
+    )
+
+
+def _card_lines(c: Conference, address: str) -> list[str]:
+    language = c.language
+    if c.phase != "running":
+        return [say("card.ended", language), *_record_lines(c, language)]
+    lines = [
+        say("card.running", language),
+        say("card.started_by", language, name=c.started_name or c.started_by),
+        _present_line(c, language),
+        say("card.captions", language, state=text.on_off(c.captions, language)),
+        say("card.transcript", language, state=text.on_off(c.transcript, language)),
+    ]
+    if c.transcript:
+        lines.append(say("card.transcript_notice", language))
+    return [*lines, say("card.join", language, link=address)]
+
+
+def _record_lines(c: Conference, language: Language) -> list[str]:
+    lasted = (c.ended_ms or c.started_ms) - c.started_ms
+    lines = [
+        say("card.started_by", language, name=c.started_name or c.started_by),
+        say("card.lasted", language, duration=text.duration(lasted, language)),
+    ]
+    if c.people:
+        count, servers = len(c.people), len(c.servers)
+        lines.append(
+            say(
+                "card.took_part",
+                language,
+                names=names(c.people, language),
+                people=text.people(count, language),
+                servers=text.servers(servers, language),
+            )
+        )
+    else:
+        lines.append(say("card.no_one_came", language))
+    if c.utterances:
+        spoken = text.utterances(c.utterances, language)
+        lines.append(say("card.recorded", language, utterances=spoken))
+    return lines
+
+
+def _present_line(c: Conference, language: Language) -> str:
+    present = c.present
+    if not present:
+        return say("card.nobody", language)
+    shown = names(present, language)
+    return say("card.present", language, names=shown, people=text.people(len(present), language))
+
+
+def names(stays: Sequence[Stay], language: Language) -> str:
+    """Names of people, as many as one reads: `Alice, Bob and 7 more`."""
+    shown = ", ".join(stay.display_name or stay.user_id for stay in stays[:SHOWN_NAMES])
+    more = len(stays) - SHOWN_NAMES
+    return say("card.more", language, names=shown, count=more) if more > 0 else shown
+
+
+def _card_html(c: Conference, lines: list[str], address: str) -> str:
+    head, *rest = lines
+    body = [f"<strong>{escape(head)}</strong>", *(escape(line) for line in rest)]
+    if c.phase == "running":
+        label = escape(say("card.join_here", c.language))
+        body[-1] = f'<a href="{escape(address)}">{label}</a>'
+    return "<br>".join(body)
+
+
+def _shown_phase(c: Conference) -> str:
+    # That a scribe still finishes is nobody's business in the room.
+    return "running" if c.phase == "running" else "ended"
+
+
+# ---- the thread below the card
+
+
+def utterance(spoken: Spoken, *, first_txn: str | None = None) -> Content:
+    """The message of an utterance. `first_txn`: the message it corrects, None for a new one."""
+    name = _foreign(spoken.display_name)
+    content = _notice(
+        f"{name} : {spoken.text}",
+        # MSC4144: a client that shows the profile itself leaves this element out.
+        f"<strong data-mx-profile-fallback>{escape(name)} : </strong>{escape(spoken.text)}",
+    )
+    content[UTTERANCE] = {
+        "version": 1,
+        "conference": spoken.conference,
+        "segment": spoken.segment,
+        "rev": spoken.rev,
+        "speaker": spoken.speaker,
+        "device": _foreign(spoken.device),
+        "voice": None,
+        "text": _foreign(spoken.text),
+        "language": spoken.language,
+        "start_ms": spoken.start_ms,
+        "end_ms": spoken.end_ms,
+        "engine": spoken.engine,
+    }
+    content[PER_MESSAGE_PROFILE] = {
+        "id": spoken.speaker,
+        "displayname": name,
+        "has_fallback": True,
+    }
+    if first_txn is not None:
+        return _edit(content, first_txn)
+    return _in_thread(content, spoken.conference)
+
+
+def document(conference: str, *, form: str, rev: int, file_name: str) -> Content:
+    """The message of one document; the outbox adds where the file lies."""
+    content: Content = {
+        "msgtype": FILE,
+        "body": file_name,
+        TRANSCRIPT: {"version": 1, "conference": conference, "format": form, "rev": rev},
+    }
+    return _in_thread(content, conference)
+
+
+def notice(sentence: str, *, reply_to: str = "", thread_root: str = "") -> Content:
+    """An answer of the bot. `thread_root`: the thread it was asked in."""
+    content = _notice(sentence)
+    relation: Content = {}
+    if thread_root:
+        relation = {"rel_type": THREAD, "event_id": thread_root, "is_falling_back": False}
+    if reply_to:
+        relation["m.in_reply_to"] = {"event_id": reply_to}
+    return {**content, RELATES_TO: relation} if relation else content
+
+
+def _notice(body: str, html: str = "") -> Content:
+    # m.notice: a bot's words do not ring phones, and other bots do not answer them.
+    content = {"msgtype": NOTICE, "body": body, "m.mentions": {}}
+    if html:
+        content |= {"format": "org.matrix.custom.html", "formatted_body": html}
+    return content
+
+
+def _in_thread(content: Content, conference: str) -> Content:
+    root = f"outbox:{card_txn(conference, 0)}"
+    relation = {
+        "rel_type": THREAD,
+        "event_id": root,
+        "is_falling_back": True,
+        "m.in_reply_to": {"event_id": root},
+    }
+    return {**content, RELATES_TO: relation}
+
+
+def _edit(content: Content, first_txn: str) -> Content:
+    fallback = {**content, "body": f"* {content['body']}"}
+    if "formatted_body" in content:
+        fallback["formatted_body"] = f"* {content['formatted_body']}"
+    relation = {"rel_type": REPLACE, "event_id": f"outbox:{first_txn}"}
+    return {**fallback, NEW_CONTENT: content, RELATES_TO: relation}
+
+
+def _foreign(words: str) -> str:
+    # The outbox takes a whole string that begins so for a reference of ours.
+    return f"\u200b{words}" if words.startswith("outbox:") else words
+
+
+def _without_none(content: Content) -> Content:
+    return {key: value for key, value in content.items() if value is not None}

@@ -1,0 +1,115 @@
+"""What the bridge knows of a room beside its calls: read once, kept true by the room's events."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bridge.domain import wish
+from bridge.domain.policy import Power
+from bridge.domain.wish import Wish
+from bridge.ids import server_of
+from bridge.matrix import wire
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """`known` is False until the room's state was read. `wish` is the content as last read.
+
+    `names` holds the display names of those who used the bridge here. `power_said`: the sentence
+    about missing power was said and power has not been given since.
+    """
+
+    known: bool = False
+    wish: Mapping[str, Any] = field(default_factory=dict)
+    levels: Mapping[str, Any] | None = None
+    create: Mapping[str, Any] = field(default_factory=dict)
+    creator: str = ""
+    encrypted: bool = False
+    name: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
+    power_said: bool = False
+    bridges: Mapping[str, str] = field(default_factory=dict)
+    """Other sites' bots that are joined: server name -> Matrix id."""
+
+    @property
+    def power(self) -> Power:
+        """The room's power levels."""
+        return Power(self.levels, self.create, self.creator)
+
+    def read_wish(self, defaults: Wish) -> Wish:
+        """The room's wish, its problems left aside."""
+        return wish.read(self.wish, defaults)[0]
+
+    def display_name(self, user_id: str) -> str:
+        """A person's name; without one, their id's own part."""
+        return self.names.get(user_id) or user_id.partition(":")[0].removeprefix("@")
+
+    def answers(self, sender: str, own_server: str) -> bool:
+        """Whether this site, and not another one in the room, does what `sender` asks.
+
+        Their own site does; where their server has none here, the first by name. Every bridge in
+        the room comes to the same answer.
+        """
+        server = server_of(sender)
+        if server in self.bridges:
+            return False
+        return server == own_server or own_server <= min(self.bridges, default=own_server)
+
+    def with_member(self, user_id: str, membership: str, bot: str) -> Facts:
+        """After a membership event: bots of other sites have the name ours has, elsewhere."""
+        server = server_of(user_id)
+        if user_id == bot or user_id != f"{bot.partition(':')[0]}:{server}":
+            return self
+        others = {name: other for name, other in self.bridges.items() if name != server}
+        return replace(
+            self, bridges={**others, server: user_id} if membership == "join" else others
+        )
+
+    def named(self, names: Mapping[str, str]) -> Facts:
+        """With these names, in place of older ones."""
+        return replace(self, names={**self.names, **names}) if names else self
+
+    def with_state(self, event_type: str, content: Mapping[str, Any], sender: str) -> Facts:
+        """After a state event with an empty key."""
+        match event_type:
+            case wire.CONFERENCE:
+                return replace(self, wish=content)
+            case wire.POWER_LEVELS:
+                return replace(self, levels=content)
+            case wire.CREATE:
+                # Before room version 11 the creator is named in the content (MSC2175).
+                return replace(self, create=content, creator=str(content.get("creator", sender)))
+            case wire.ENCRYPTION:
+                return replace(self, encrypted=True)
+            case wire.ROOM_NAME:
+                name = content.get("name")
+                return replace(self, name=name[:200] if isinstance(name, str) else "")
+        return self
+
+
+def from_state(events: Iterable[Mapping[str, Any]], bot: str) -> Facts:
+    """The facts in a room's whole state."""
+    facts = Facts(known=True)
+    for event in events:
+        content, key = event.get("content"), event.get("state_key")
+        if not isinstance(content, dict) or not isinstance(key, str):
+            continue
+        if event.get("type") == wire.MEMBER:
+            facts = facts.with_member(key, str(content.get("membership")), bot)
+        elif key == "":
+            facts = facts.with_state(str(event.get("type")), content, str(event.get("sender")))
+    return facts
+
+
+def to_json(facts: Facts) -> dict[str, Any]:
+    """As stored."""
+    return {f.name: getattr(facts, f.name) for f in dataclasses.fields(facts)}
+
+
+def from_json(stored: Mapping[str, Any]) -> Facts:
+    """As `to_json` wrote it; unknown names are left out."""
+    known = {f.name for f in dataclasses.fields(Facts)}
+    return Facts(**{key: value for key, value in stored.items() if key in known})

@@ -1,0 +1,84 @@
+"""What is the same in every room: whose bridge this is, its defaults, and its stores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bridge.config import Settings
+from bridge.domain.conference import Rules
+from bridge.domain.policy import server_admitted
+from bridge.domain.wish import Wish
+from bridge.ids import server_of
+from bridge.matrix import timeline
+from bridge.store.conferences import Conferences
+from bridge.store.database import Database
+from bridge.store.grants import Grants
+from bridge.store.inbox import Inbox
+from bridge.store.outbox import Outbox
+from bridge.store.rooms import Rooms as RoomFacts
+from bridge.store.utterances import Utterances
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """Every repository over one database."""
+
+    db: Database
+    inbox: Inbox
+    outbox: Outbox
+    grants: Grants
+    conferences: Conferences
+    utterances: Utterances
+    rooms: RoomFacts
+
+    @classmethod
+    def over(cls, db: Database) -> Stores:
+        """The repositories of an open database."""
+        return cls(
+            db=db,
+            inbox=Inbox(db),
+            outbox=Outbox(db),
+            grants=Grants(db),
+            conferences=Conferences(db),
+            utterances=Utterances(db),
+            rooms=RoomFacts(db),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """The settings that decide what happens in rooms. `bot` is the bot's Matrix id."""
+
+    bot: str
+    server_name: str
+    public_url: str
+    prefix: str
+    defaults: Wish
+    rules: Rules
+    allow_servers: tuple[str, ...]
+
+    @classmethod
+    def of(cls, settings: Settings, bot: str) -> House:
+        """As configured."""
+        conference = settings.conference
+        return cls(
+            bot=bot,
+            server_name=settings.homeserver.server_name,
+            public_url=settings.web.public_url,
+            prefix=conference.command_prefix,
+            defaults=Wish(
+                captions=conference.captions,
+                transcript=conference.transcript,
+                language=conference.language,
+            ),
+            rules=Rules(empty_timeout_ms=conference.empty_timeout_s * 1000),
+            allow_servers=tuple(settings.federation.allow_servers),
+        )
+
+    def admits(self, user_id: str) -> bool:
+        """Whether people of this user's server may use the bridge."""
+        return server_admitted(server_of(user_id), self.allow_servers, self.server_name)
+
+    def link(self, room_id: str) -> str:
+        """Address of the room's call in the join page."""
+        return timeline.link(self.public_url, room_id)

@@ -1,0 +1,283 @@
+"""One room inside the transaction of one entry: what is stored, changed, and to be said.
+
+Opened, changed and saved by the conductor. Nothing here waits for the network: the transaction
+holds the database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from bridge.domain import conference as machine
+from bridge.domain import documents, wish
+from bridge.domain.conference import (
+    Conference,
+    Effect,
+    Event,
+    PostCard,
+    PostDocuments,
+    PostStatus,
+    PostUtterance,
+    Say,
+)
+from bridge.domain.wish import Wish
+from bridge.matrix import timeline, wire
+from bridge.rooms import facts as room_facts
+from bridge.rooms.house import House, Stores
+from bridge.store.database import Connection
+from bridge.store.inbox import Entry
+from bridge.store.outbox import Outgoing
+from bridge.store.utterances import Utterance
+from bridge.text import Language, say
+
+EARLIER = 8
+"""Ended conferences of a room that late segments are still taken for."""
+
+_DOCUMENTS = (
+    ("md", "text/markdown", documents.markdown),
+    ("vtt", "text/vtt", documents.webvtt),
+    ("json", "application/json", documents.as_json),
+)
+
+
+class Ledger:
+    """The working copy of a room. `conferences` has the newest first."""
+
+    def __init__(
+        self, house: House, stores: Stores, conn: Connection, entry: Entry, now_ms: int
+    ) -> None:
+        self.house = house
+        self.room_id = entry.room_id
+        self.now_ms = now_ms
+        self.facts = room_facts.Facts()
+        self.conferences: list[Conference] = []
+        self._stores = stores
+        self._conn = conn
+        self._entry = entry
+        self._rows: list[Outgoing] = []
+        self._heard: dict[tuple[str, int], timeline.Content] = {}
+
+    async def load(self) -> None:
+        """Read what is stored."""
+        stored = await self._stores.rooms.get(self._conn, self.room_id)
+        self.facts = room_facts.from_json(stored)
+        snapshot = await self._stores.conferences.load(self._conn, self.room_id)
+        self.conferences = read_conferences(snapshot)
+
+    async def save(self) -> None:
+        """Write everything back, and what is to be said behind what waits already."""
+        await self._stores.rooms.put(self._conn, self.room_id, room_facts.to_json(self.facts))
+        if self.conferences:
+            await self._stores.conferences.save(
+                self._conn,
+                self.room_id,
+                write_conferences(self.conferences),
+                active=any(conference.open for conference in self.conferences),
+            )
+        await self._stores.outbox.put(self._conn, *self._rows, now_ms=self.now_ms)
+        await self._stores.inbox.done(self._conn, self._entry)
+
+    # ---- reading
+
+    @property
+    def running(self) -> Conference | None:
+        """The conference that runs now."""
+        newest = self.conferences[0] if self.conferences else None
+        return newest if newest is not None and newest.phase == "running" else None
+
+    @property
+    def wish(self) -> Wish:
+        """What the room wants and can have: an encrypted room has no record in clear text."""
+        wanted = self.facts.read_wish(self.house.defaults)
+        if self.facts.encrypted:
+            return replace(wanted, captions=False, transcript=False)
+        return wanted
+
+    @property
+    def language(self) -> Language:
+        """The language of the room's sentences."""
+        return self.facts.read_wish(self.house.defaults).language
+
+    def conference(self, conference: str) -> Conference | None:
+        """One of the room's conferences, None where it is too long ago."""
+        return next((c for c in self.conferences if c.id == conference), None)
+
+    # ---- changing
+
+    async def start(self, conference: str, by: str) -> None:
+        """Begin a conference."""
+        begun, effects = machine.start(
+            conference=conference,
+            room_id=self.room_id,
+            by=by,
+            display_name=self.facts.display_name(by),
+            wish=self.wish,
+            now_ms=self.now_ms,
+        )
+        self.conferences = [begun, *self.conferences][: EARLIER + 1]
+        await self._carry_out(begun, effects)
+
+    async def apply(self, conference: Conference, event: Event) -> None:
+        """Let an event happen to one of the conferences."""
+        after, effects = machine.step(conference, event, now_ms=self.now_ms, rules=self.house.rules)
+        self.conferences = [after if c.id == after.id else c for c in self.conferences]
+        await self._carry_out(after, effects)
+        if conference.phase == "running" != after.phase and self.wish.active:
+            self.write_wish(self.facts.read_wish(self.house.defaults).with_active(False))
+
+    async def hear(self, conference: Conference, utterance: Utterance) -> None:
+        """Store something said, and post it. What is stored already is not posted again."""
+        if not await self._stores.utterances.put(self._conn, utterance):
+            return
+        first = await self._first_txn(utterance)
+        key = (utterance.segment, utterance.rev)
+        self._heard[key] = timeline.utterance(utterance, first_txn=first)
+        event = machine.SegmentHeard(
+            segment=utterance.segment, rev=utterance.rev, correction=first is not None
+        )
+        await self.apply(conference, event)
+
+    async def revoke(self, user_id: str) -> None:
+        """Take back what somebody was granted: the reconciler then removes them from the media."""
+        await self._stores.grants.revoke(self._conn, self.room_id, user_id, now_ms=self.now_ms)
+
+    async def revoke_all(self) -> None:
+        """The same for everybody."""
+        grants = await self._stores.grants.of_room(self.room_id, self._conn)
+        for user_id in dict.fromkeys(g.user_id for g in grants if g.revoked_ms is None):
+            await self.revoke(user_id)
+
+    # ---- saying
+
+    def say(self, key: str, asked: wire.IncomingMessage | None = None, **values: str | int) -> None:
+        """A sentence in the room, as an answer to what was asked."""
+        sentence = say(key, self.language, **{"prefix": self.house.prefix, **values})
+        content = timeline.notice(
+            sentence,
+            reply_to=asked.event_id if asked else "",
+            thread_root=(asked.thread_root or "") if asked else "",
+        )
+        self._message(self._own_txn("say"), content)
+
+    def write_wish(self, wanted: Wish) -> None:
+        """Change the room's wish: here at once, and in the room where it lets the bot."""
+        content = wish.write(wanted)
+        self.facts = replace(self.facts, wish=content)
+        self._state(wire.CONFERENCE, "", content, self._own_txn("wish"))
+
+    @staticmethod
+    def sentence(room_id: str, txn_id: str, sentence: str) -> Outgoing:
+        """A row for one plain sentence."""
+        return Outgoing(
+            room_id=room_id, txn_id=txn_id, kind="message", content=timeline.notice(sentence)
+        )
+
+    async def _carry_out(self, conference: Conference, effects: tuple[Effect, ...]) -> None:
+        last_card = max((e.rev for e in effects if isinstance(e, PostCard)), default=0)
+        for effect in effects:
+            match effect:
+                case PostCard(rev):
+                    # Rendered from the snapshot after all of them: one edit says it.
+                    if rev in {0, last_card}:
+                        self._card(conference)
+                case PostStatus():
+                    self._status(conference)
+                case PostUtterance(segment, rev):
+                    txn = timeline.utterance_txn(segment, rev)
+                    self._message(txn, self._heard[segment, rev])
+                case PostDocuments(rev):
+                    await self._documents(conference, rev)
+                case Say(key, values):
+                    self.say(key, None, **values)
+
+    def _card(self, conference: Conference) -> None:
+        txn = timeline.card_txn(conference.id, conference.card_rev)
+        self._message(txn, timeline.card(conference, self.house.link(self.room_id)))
+
+    def _status(self, conference: Conference) -> None:
+        self._state(
+            wire.CONFERENCE_STATUS,
+            self.house.server_name,
+            timeline.status(conference, self.house.link(self.room_id)),
+            timeline.status_txn(conference.id, conference.card_rev),
+        )
+
+    async def _documents(self, c: Conference, rev: int) -> None:
+        spoken = await self._stores.utterances.of_conference(c.id, self._conn)
+        record = documents.Record(
+            title=say("document.title", c.language),
+            room_name=self.facts.name or self.room_id,
+            room_id=self.room_id,
+            conference=c.id,
+            started_ms=c.started_ms,
+            ended_ms=c.ended_ms or self.now_ms,
+            participants=tuple(
+                documents.Participant(stay.user_id, stay.display_name) for stay in c.people
+            ),
+            utterances=tuple(spoken),
+        )
+        for form, media_type, write in _DOCUMENTS:
+            file_name = f"transcript.{form}"
+            self._rows.append(
+                Outgoing(
+                    room_id=self.room_id,
+                    txn_id=timeline.document_txn(c.id, form, rev),
+                    kind="file",
+                    content=timeline.document(c.id, form=form, rev=rev, file_name=file_name),
+                    blob=write(record, c.language).encode(),
+                    media_type=media_type,
+                    file_name=file_name,
+                )
+            )
+
+    def _message(self, txn_id: str, content: timeline.Content) -> None:
+        self._rows.append(
+            Outgoing(room_id=self.room_id, txn_id=txn_id, kind="message", content=content)
+        )
+
+    def _state(self, event_type: str, state_key: str, content: dict[str, Any], txn: str) -> None:
+        power = self.facts.power
+        level = power.needed_for_state(event_type)
+        sentence = say(
+            "power.missing", self.language, prefix=self.house.prefix, level=max(level, 1)
+        )
+        if power.may_send_state(self.house.bot, event_type):
+            self.facts = replace(self.facts, power_said=False)
+            self._rows.append(
+                Outgoing(
+                    room_id=self.room_id,
+                    txn_id=txn,
+                    kind="state",
+                    type=event_type,
+                    state_key=state_key,
+                    content=content,
+                    if_forbidden=timeline.notice(sentence),
+                )
+            )
+        elif not self.facts.power_said:
+            self.facts = replace(self.facts, power_said=True)
+            self._message(self._own_txn("power"), timeline.notice(sentence))
+
+    async def _first_txn(self, utterance: Utterance) -> str | None:
+        revisions = range(max(0, utterance.rev - 20), utterance.rev)
+        txns = [timeline.utterance_txn(utterance.segment, rev) for rev in revisions]
+        posted = await self._stores.outbox.find(txns)
+        return next((txn for txn in txns if txn in posted), None)
+
+    def _own_txn(self, effect: str) -> str:
+        # The same entry handled again says the same in the same order: the same ids.
+        return f"{effect}:{self._entry.kind}:{self._entry.key}:{len(self._rows)}"
+
+
+def read_conferences(snapshot: dict[str, Any] | None) -> list[Conference]:
+    """The conferences in a room's stored snapshot, the newest first."""
+    if snapshot is None:
+        return []
+    return [machine.from_json(one) for one in (snapshot, *snapshot.get("earlier", ()))]
+
+
+def write_conferences(conferences: list[Conference]) -> dict[str, Any]:
+    """The snapshot to store: the newest, with the ones before it under `earlier`."""
+    newest, *earlier = (machine.to_json(conference) for conference in conferences)
+    return {**newest, "earlier": earlier}

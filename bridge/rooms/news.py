@@ -1,0 +1,185 @@
+"""What the media server and the scribe say, as typed values. Pure; garbage raises InvalidNews."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bridge.store.inbox import NewEntry
+
+MAX_TEXT = 6000
+"""Characters of one segment that are kept: three copies of it must fit a 65 536 byte event."""
+
+
+class InvalidNews(ValueError):
+    """Not of the agreed shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Somebody is in the media room. `at_ms`: since when. `seen`: found there, not announced."""
+
+    identity: str
+    sid: str
+    at_ms: int
+    media_sid: str
+    seen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A connection has gone."""
+
+    identity: str
+    sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The media server closed its room."""
+
+    media_sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Everybody was removed after a conference's end (the reconciler says so)."""
+
+    conference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Something of the room is due (the reconciler says so)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """A final segment. Times are milliseconds since the conference's start."""
+
+    conference: str
+    segment: str
+    rev: int
+    identity: str
+    text: str
+    language: str
+    start_ms: int
+    end_ms: int
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionChanged:
+    """The state of a scribe's session: joining, listening, failed or stopped."""
+
+    conference: str
+    state: str
+
+
+MediaNews = Joined | Left | Finished | Closed | Due
+ScribeNews = Heard | SessionChanged
+
+
+def media(payload: Mapping[str, Any]) -> MediaNews | None:
+    """A webhook of the media server, or one of the reconciler's own entries below."""
+    match payload.get("event"):
+        case "participant_joined":
+            return _joined(payload)
+        case "participant_left" | "participant_connection_aborted":
+            who = _object(payload, "participant")
+            return Left(_text(who, "identity"), _text(who, "sid"))
+        case "room_finished":
+            return Finished(_text(_object(payload, "room"), "sid"))
+        case "colloque.closed":
+            return Closed(_text(payload, "conference"))
+        case "colloque.due":
+            return Due()
+    return None
+
+
+def scribe(payload: Mapping[str, Any]) -> ScribeNews:
+    """A `segment` or `session` frame."""
+    if payload.get("type") == "session":
+        return SessionChanged(_text(payload, "conference"), _text(payload, "state"))
+    start_ms = max(0, _number(payload, "start_ms"))
+    return Heard(
+        conference=_text(payload, "conference"),
+        segment=_text(payload, "segment"),
+        rev=_number(payload, "rev"),
+        identity=_text(payload, "identity"),
+        text=_text(payload, "text", may_be_empty=True).strip()[:MAX_TEXT],
+        language=_text(payload, "language", may_be_empty=True),
+        start_ms=start_ms,
+        end_ms=max(start_ms, _number(payload, "end_ms")),
+        engine=_text(payload, "engine", may_be_empty=True),
+    )
+
+
+def seen_joined(
+    room_id: str, *, identity: str, sid: str, joined_ms: int, media_sid: str = ""
+) -> NewEntry:
+    """Entry for somebody found in the media room whose joining was never announced."""
+    payload = {
+        "event": "participant_joined",
+        "seen": True,
+        "room": {"sid": media_sid},
+        "participant": {"identity": identity, "sid": sid, "joined_at_ms": joined_ms},
+    }
+    return NewEntry(room_id, "media", f"seen:joined:{sid}", payload)
+
+
+def seen_left(room_id: str, *, identity: str, sid: str) -> NewEntry:
+    """Entry for a connection that is gone and whose leaving was never announced."""
+    payload = {"event": "participant_left", "participant": {"identity": identity, "sid": sid}}
+    return NewEntry(room_id, "media", f"seen:left:{sid}", payload)
+
+
+def closed(room_id: str, conference: str) -> NewEntry:
+    """Entry for a media room that was emptied after a conference's end."""
+    payload = {"event": "colloque.closed", "conference": conference}
+    return NewEntry(room_id, "media", f"closed:{conference}", payload)
+
+
+def due(room_id: str, conference: str, at_ms: int) -> NewEntry:
+    """Entry for something of a conference that was due at `at_ms`."""
+    return NewEntry(room_id, "media", f"due:{conference}:{at_ms}", {"event": "colloque.due"})
+
+
+def _joined(payload: Mapping[str, Any]) -> Joined:
+    who, room = _object(payload, "participant"), _object(payload, "room")
+    at_ms = _number(who, "joined_at_ms", 0)
+    if not at_ms:
+        # Whole seconds: the last millisecond, so that a return right after an end still counts.
+        at_ms = (_number(who, "joined_at", 0) or _number(payload, "created_at", 0)) * 1000 + 999
+    return Joined(
+        _text(who, "identity"),
+        _text(who, "sid"),
+        at_ms,
+        _text(room, "sid", may_be_empty=True),
+        payload.get("seen") is True,
+    )
+
+
+def _object(payload: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = payload.get(key)
+    if not isinstance(value, Mapping):
+        raise InvalidNews(f"{key} is not an object")
+    return value
+
+
+def _text(payload: Mapping[str, Any], key: str, *, may_be_empty: bool = False) -> str:
+    value = payload.get(key, "")
+    if not isinstance(value, str) or not (value or may_be_empty):
+        raise InvalidNews(f"{key} is not a text")
+    return value
+
+
+def _number(payload: Mapping[str, Any], key: str, default: int | None = None) -> int:
+    value = payload.get(key, default)
+    # protojson writes 64-bit numbers as text.
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        return int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidNews(f"{key} is not a whole number")
+    return value

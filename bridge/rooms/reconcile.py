@@ -1,0 +1,278 @@
+"""Bringing the media server and the scribe to what the stored conferences want.
+
+Neither knows transactions. So nothing is sent to them from a transaction: after each committed
+entry, and every few seconds, what is wanted is compared with what is there, and the difference is
+acted on. What is seen there and was never announced (a lost webhook) becomes an inbox entry.
+A restart, a missed message and a repeated one all end in the same place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bridge.domain.conference import Conference, scribe_identity
+from bridge.errors import Unavailable
+from bridge.ids import media_room
+from bridge.media.server import MediaParticipant, MediaRoom
+from bridge.rooms import news
+from bridge.rooms.house import House, Stores
+from bridge.rooms.ledger import read_conferences
+from bridge.rooms.turns import Turns
+from bridge.store.grants import Grant
+from bridge.store.inbox import NewEntry
+
+log = logging.getLogger(__name__)
+
+SEE_S = 3.0
+"""How often rooms with a call are compared although nothing was announced."""
+DUE_S = 0.5
+"""How often it is looked whether something is due."""
+SCRIBE_REST_S = 5.0
+"""A session that failed is not asked for again sooner."""
+
+
+class Media(Protocol):
+    """What the reconciler asks of bridge.media.server.MediaServer."""
+
+    async def create_room(
+        self, name: str, *, metadata: str = "", empty_timeout_s: int = 300
+    ) -> MediaRoom: ...
+    async def delete_room(self, name: str) -> bool: ...
+    async def rooms(self, names: Sequence[str] = ()) -> list[MediaRoom]: ...
+    async def participants(self, name: str) -> list[MediaParticipant]: ...
+    async def remove(self, name: str, identity: str) -> bool: ...
+
+
+class Scribe(Protocol):
+    """What the reconciler asks of bridge.scribe.link.ScribeLink."""
+
+    connected: bool
+    sessions: dict[str, str]
+
+    async def start(self, session: dict[str, Any]) -> None: ...
+    async def update(self, conference: str, **flags: Any) -> None: ...
+    async def stop(self, conference: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScribeAccess:
+    """How a scribe gets into a call: the media server's address and a maker of tokens.
+
+    `token(media_room, identity)` gives a fresh token of a visible participant of kind agent.
+    """
+
+    url: str
+    token: Callable[[str, str], str]
+
+
+class Reconciler:
+    """Owner of everything that is not transactional. `run()` works until cancelled."""
+
+    def __init__(
+        self,
+        house: House,
+        stores: Stores,
+        media: Media,
+        scribe: Scribe,
+        access: ScribeAccess,
+        *,
+        take: Callable[[Sequence[NewEntry]], Any],
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        see_s: float = SEE_S,
+        due_s: float = DUE_S,
+    ) -> None:
+        self._house = house
+        self._stores = stores
+        self._media = media
+        self._scribe = scribe
+        self._access = access
+        self._take = take
+        self._clock_ms = clock_ms
+        self._see_s = see_s
+        self._due_s = due_s
+        self._turns = Turns(self._turn, rest_after_error_s=2.0)
+        self._told: dict[str, dict[str, Any]] = {}
+        self._asked_ms: dict[str, int] = {}
+
+    def wake(self, room_ids: Iterable[str]) -> None:
+        """Something of these rooms has changed."""
+        self._turns.wake(room_ids)
+
+    async def run(self) -> None:
+        """Compare until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._turns.run())
+            tasks.create_task(self._every(self._due_s, self._look_for_due))
+            tasks.create_task(self._every(self._see_s, self._look_around))
+
+    async def _every(self, seconds: float, look: Callable[[], Any]) -> None:
+        while True:
+            try:
+                await look()
+            except Unavailable as error:
+                log.info("not now: %s", error)
+            except Exception:  # the task's top level: it looks again
+                log.exception("looking around failed")
+            await asyncio.sleep(seconds)
+
+    async def _look_for_due(self) -> None:
+        now_ms = self._clock_ms()
+        for room_id in await self._stores.conferences.active():
+            for conference in await self._conferences(room_id):
+                at_ms = conference.due_ms(self._house.rules)
+                if at_ms is not None and at_ms <= now_ms:
+                    await self._take([news.due(room_id, conference.id, at_ms)])
+
+    async def _look_around(self) -> None:
+        """Wake the rooms with a call, and those where somebody is in the media without one."""
+        # Read before the conferences: a session that begins meanwhile is no stranger.
+        sessions = list(self._scribe.sessions) if self._scribe.connected else []
+        active = set(await self._stores.conferences.active())
+        self.wake(active)
+        for room in await self._media.rooms():
+            room_id = await self._room_of(room.name)
+            if room_id is not None and room_id not in active:
+                self.wake([room_id])
+        await self._stop_strangers(sessions, active)
+
+    async def _room_of(self, name: str) -> str | None:
+        # A media server may be shared: rooms that nobody got a token of ours for are not ours.
+        by_grant = await self._stores.grants.room_of(name)
+        return by_grant or await self._stores.conferences.room_of(name)
+
+    async def _turn(self, room_id: str) -> float | None:
+        conferences = await self._conferences(room_id)
+        try:
+            # The scribe first: it shall hear of the end before it is thrown out of the room.
+            await self._bring_scribe(room_id, conferences)
+            await self._bring_media(room_id, conferences)
+        except Unavailable as error:
+            log.info("room %s: %s", room_id, error)
+            return 1.0
+        return None
+
+    async def _conferences(self, room_id: str) -> list[Conference]:
+        return read_conferences(await self._stores.conferences.load(None, room_id))
+
+    # ---- media
+
+    async def _bring_media(self, room_id: str, conferences: list[Conference]) -> None:
+        name = media_room(room_id)
+        newest = conferences[0] if conferences else None
+        running = newest if newest is not None and newest.phase == "running" else None
+        if running is not None:
+            await self._create(name, running)
+        elif newest is not None and not newest.media_closed:
+            await self._media.delete_room(name)
+            await self._take([news.closed(room_id, newest.id)])
+            return
+        present = await self._media.participants(name)
+        grants = {
+            grant.identity: grant
+            for grant in await self._stores.grants.of_room(room_id)
+            if grant.media_room == name
+        }
+        scribes = {scribe_identity(conference.id) for conference in conferences}
+        for participant in present:
+            if not _may_stay(participant.identity, grants, scribes):
+                log.info("somebody without a valid grant is removed from room %s", room_id)
+                await self._media.remove(name, participant.identity)
+        await self._take(_unannounced(room_id, running, present, grants))
+
+    async def _create(self, name: str, conference: Conference) -> None:
+        # The bridge ends an empty call by itself; the media server's own limit is for a bridge
+        # that does not come back.
+        await self._media.create_room(
+            name,
+            metadata=json.dumps({"eu.colloque.conference": conference.id}),
+            empty_timeout_s=self._house.rules.empty_timeout_ms // 1000 + 60,
+        )
+
+    # ---- scribe
+
+    async def _bring_scribe(self, room_id: str, conferences: list[Conference]) -> None:
+        if not self._scribe.connected:
+            return
+        for conference in conferences:
+            state = self._scribe.sessions.get(conference.id)
+            if not conference.listening:
+                await self._stop(conference.id, state)
+            elif state is None or state in {"failed", "stopped"}:
+                await self._start(room_id, conference)
+            elif self._told.get(conference.id) != _flags(conference):
+                await self._scribe.update(conference.id, **_flags(conference))
+                self._told[conference.id] = _flags(conference)
+
+    async def _start(self, room_id: str, conference: Conference) -> None:
+        now_ms = self._clock_ms()
+        asked_ms = self._asked_ms.get(conference.id)
+        if asked_ms is not None and now_ms - asked_ms < SCRIBE_REST_S * 1000:
+            return
+        session = {
+            "conference": conference.id,
+            "room_id": room_id,
+            "url": self._access.url,
+            "token": self._access.token(media_room(room_id), scribe_identity(conference.id)),
+            "epoch_ms": conference.started_ms,
+            **_flags(conference),
+        }
+        await self._scribe.start(session)
+        self._told[conference.id] = _flags(conference)
+        self._asked_ms[conference.id] = now_ms
+
+    async def _stop(self, conference: str, state: str | None) -> None:
+        self._told.pop(conference, None)
+        self._asked_ms.pop(conference, None)
+        if state is not None and state != "stopped":
+            await self._scribe.stop(conference)
+
+    async def _stop_strangers(self, sessions: list[str], active: set[str]) -> None:
+        """End sessions of conferences that no room knows (a database was put back in time)."""
+        known = {c.id for room_id in active for c in await self._conferences(room_id)}
+        for conference in [session for session in sessions if session not in known]:
+            await self._stop(conference, self._scribe.sessions.get(conference))
+
+
+def _flags(conference: Conference) -> dict[str, Any]:
+    return {
+        "language": conference.spoken_language,
+        "captions": conference.captions,
+        "transcript": conference.transcript,
+    }
+
+
+def _may_stay(identity: str, grants: Mapping[str, Grant], scribes: set[str]) -> bool:
+    grant = grants.get(identity)
+    return identity in scribes or (grant is not None and grant.revoked_ms is None)
+
+
+def _unannounced(
+    room_id: str,
+    running: Conference | None,
+    present: Sequence[MediaParticipant],
+    grants: Mapping[str, Grant],
+) -> list[NewEntry]:
+    """Entries for whoever came or went without a word. The conference was read before the media."""
+    stays = running.stays if running else ()
+    known = {stay.sid for stay in stays}
+    there = {participant.sid for participant in present}
+    came = [
+        news.seen_joined(room_id, identity=p.identity, sid=p.sid, joined_ms=p.joined_ms)
+        for p in present
+        if p.sid not in known
+        and p.state in {"JOINED", "ACTIVE"}
+        and p.identity in grants
+        and grants[p.identity].revoked_ms is None
+    ]
+    left = [
+        news.seen_left(room_id, identity=stay.identity, sid=stay.sid)
+        for stay in stays
+        if stay.left_ms is None and stay.sid not in there
+    ]
+    return came + left
