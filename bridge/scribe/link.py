@@ -163,10 +163,11 @@ class ScribeLink:
         await self._send({"type": "ack", "keys": [segment["key"] for segment in segments]})
 
     async def _ping(self, writer: asyncio.StreamWriter) -> None:
+        # The first one at once: the scribe says hello to whoever speaks.
         while True:
-            await asyncio.sleep(PING_S)
             writer.write(frames.encode({"type": "ping"}))
             await writer.drain()
+            await asyncio.sleep(PING_S)
 
     def _note(self, frame: Frame) -> None:
         if frame["state"] == "stopped":

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bridge.scribe import frames
+from bridge.scribe.delivery import Delivery
 from bridge.scribe.engines import Recognizer
 from bridge.scribe.engines.pocketsphinx import PocketSphinx
 from bridge.scribe.frames import Frame, FrameError
@@ -28,8 +29,6 @@ from bridge.scribe.spool import Spool, SpoolError
 
 log = logging.getLogger(__name__)
 
-RESEND_S = 20.0
-"""Segments not acknowledged by then are sent again on the same connection."""
 SILENCE_S = 30.0
 """A bridge pings every few seconds; one that is silent for so long is gone."""
 SPOOL_RETRY_S = 1.0
@@ -46,7 +45,9 @@ class Scribe:
         self._engine = engine
         self._sessions: dict[str, Session] = {}
         self._stopped: deque[str] = deque(maxlen=REMEMBERED)
-        self._bridge: _Bridge | None = None
+        self._bridge: Delivery | None = None
+        self._next_orders: dict[str, Order] = {}
+        self._running: set[asyncio.Task[None]] = set()
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self, listening: socket.socket, ending: asyncio.Event) -> None:
@@ -66,40 +67,49 @@ class Scribe:
     async def _stop_all(self) -> None:
         for session in self._sessions.values():
             session.stop()
-        try:
-            async with asyncio.timeout(END_S):
-                while self._sessions:
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            log.error("%d sessions did not end in time", len(self._sessions))
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=END_S)
+            for task in late:
+                log.error("a session did not end in time")
+                task.cancel()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._bridge is not None:
-            self._bridge.close()
-        bridge = self._bridge = _Bridge(writer, self._spool, self._states())
-        sending = asyncio.create_task(bridge.send_all())
         try:
-            await self._obey(reader, bridge)
+            # Only who says something is the bridge: a connection that says nothing is somebody
+            # looking whether the scribe lives, and must not take the bridge's place.
+            first = await self._next(reader)
+            if first is not None:
+                await self._serve(first, reader, writer)
         except FrameError as error:
             log.warning("the bridge sent nonsense: %s", error)
         except (TimeoutError, ConnectionError):
             log.info("the bridge is gone")
         finally:
-            bridge.close()
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
+            writer.close()
+
+    async def _serve(
+        self, first: Frame, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if self._bridge is not None:
+            self._bridge.close()
+        bridge = self._bridge = Delivery(writer, self._spool, self._states())
+        sending = asyncio.create_task(bridge.send_all())
+        try:
+            frame: Frame | None = first
+            while frame is not None:
+                await self._frame(frame, bridge)
+                frame = await self._next(reader)
+        finally:
             if self._bridge is bridge:
                 self._bridge = None
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
 
-    async def _obey(self, reader: asyncio.StreamReader, bridge: _Bridge) -> None:
-        while True:
-            async with asyncio.timeout(SILENCE_S):
-                frame = await frames.read(reader)
-            if frame is None:
-                return
-            await self._frame(frame, bridge)
+    async def _next(self, reader: asyncio.StreamReader) -> Frame | None:
+        async with asyncio.timeout(SILENCE_S):
+            return await frames.read(reader)
 
-    async def _frame(self, frame: Frame, bridge: _Bridge) -> None:
+    async def _frame(self, frame: Frame, bridge: Delivery) -> None:
         kind = frame["type"]
         if kind == "start":
             self._start(Order.parse(frame))
@@ -117,14 +127,21 @@ class Scribe:
 
     def _start(self, order: Order) -> None:
         known = self._sessions.get(order.conference)
-        if known is not None:
+        if known is None:
+            self._begin(order)
+        elif known.stopping:
+            self._next_orders[order.conference] = order
+        else:
             known.change(order)
-            return
+
+    def _begin(self, order: Order) -> None:
         if self._tasks is None:
             raise RuntimeError("a session was started outside of run()")
         session = Session(order, self._engine, self._keep, self._report)
         self._sessions[order.conference] = session
-        self._tasks.create_task(self._session(order.conference, session))
+        task = self._tasks.create_task(self._session(order.conference, session))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
     async def _session(self, conference: str, session: Session) -> None:
         try:
@@ -134,8 +151,12 @@ class Scribe:
             self._report(conference, "failed", "internal")
         finally:
             del self._sessions[conference]
+        order = self._next_orders.pop(conference, None)
+        if order is not None:
+            self._begin(order)
 
     def _stop(self, conference: str) -> None:
+        self._next_orders.pop(conference, None)
         session = self._sessions.get(conference)
         if session is None:  # stopped long ago, or by a restart: the bridge need not wait
             self._report(conference, "stopped", "")
@@ -174,63 +195,6 @@ class Scribe:
         details = [_session(c, s.state, s.detail) for c, s in self._sessions.items() if s.detail]
         stopped = [_session(c, "stopped", "") for c in self._stopped]
         return [{"type": "hello", "sessions": live}, *details, *stopped]
-
-
-class _Bridge:
-    """One connection to a bridge; `send_all` is the only one who writes."""
-
-    WAITING = 2000
-
-    def __init__(self, writer: asyncio.StreamWriter, spool: Spool, first: list[Frame]) -> None:
-        self._writer = writer
-        self._spool = spool
-        self._hello = first[0]
-        self._frames = deque(first[1:])
-        self._wake = asyncio.Event()
-        self._position = 0
-
-    def post(self, frame: Frame) -> None:
-        """Send a frame after every segment that is in the spool by now."""
-        self._frames.append(frame)
-        if len(self._frames) > self.WAITING:
-            self.close()  # it does not read; hello tells it everything when it comes back
-        self.wake()
-
-    def wake(self) -> None:
-        self._wake.set()
-
-    def close(self) -> None:
-        self._writer.close()
-
-    async def send_all(self) -> None:
-        """Send segments as they are spooled, and the other frames between them."""
-        await self._send(self._hello)
-        while True:
-            self._wake.clear()
-            # Taken before the segments are: `stopped` must come after the session's last one.
-            ready = list(self._frames)
-            self._frames.clear()
-            await self._segments()
-            for frame in ready:
-                await self._send(frame)
-            await self._pause()
-
-    async def _segments(self) -> None:
-        while rows := await self._spool.after(self._position):
-            for position, segment in rows:
-                await self._send(segment)
-                self._position = position
-
-    async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(RESEND_S):
-                await self._wake.wait()
-        except TimeoutError:
-            self._position = 0  # what is still spooled was not acknowledged
-
-    async def _send(self, frame: Frame) -> None:
-        self._writer.write(frames.encode(frame))
-        await self._writer.drain()
 
 
 def _conference(frame: Frame) -> str:
@@ -279,7 +243,7 @@ async def serve(path: Path, spool_file: Path, engine: Recognizer) -> None:
         try:
             await Scribe(spool, engine).run(listening, ending)
         finally:
-            path.unlink(missing_ok=True)
+            os.unlink(path)
     finally:
         await spool.close()
 

@@ -124,6 +124,10 @@ class Session:
         """What the bridge asked for last."""
         return self._wanted
 
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
     def change(self, order: Order) -> None:
         """Other flags, another language, or a fresh token."""
         self._wanted = order

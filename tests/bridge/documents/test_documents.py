@@ -1,0 +1,169 @@
+"""The record of a conference as Markdown, WebVTT and JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import timedelta, timezone
+
+import pytest
+import webvtt as webvtt_reader  # a parser that is not ours
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.domain.documents import (
+    Language,
+    Participant,
+    Record,
+    as_json,
+    clock,
+    markdown,
+    webvtt,
+)
+from bridge.domain.transcript import Utterance
+
+ANNE = Participant("@anne:interieur.example", "Anne Martin")
+BOB = Participant("@bob:justice.example:8448")
+STARTED = 1_795_424_400_000  # 2026-11-23T09:00:00Z
+
+
+def said(who: Participant, start_ms: int, end_ms: int, text: str) -> Utterance:
+    return Utterance(
+        segment=f"s{start_ms}",
+        speaker=who.user_id,
+        display_name=who.display_name,
+        text=text,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        language="en",
+        engine="pocketsphinx/en-us",
+    )
+
+
+def record(*utterances: Utterance, title: str = "Budget", **more: object) -> Record:
+    return Record(
+        title=title,
+        room_name="Direction du budget",
+        room_id="!r:interieur.example",
+        conference="c1",
+        started_ms=STARTED,
+        ended_ms=STARTED + 3_725_000,
+        participants=(ANNE, BOB),
+        utterances=utterances,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+FULL = record(said(ANNE, 0, 2000, "good morning"), said(BOB, 65_000, 66_500, "hello"))
+
+
+def test_markdown_in_french() -> None:
+    assert markdown(FULL, "fr") == (
+        "# Transcription\u00a0: Budget\n\n"
+        "- **Salon**\u00a0: Direction du budget\n"
+        "- **Date**\u00a0: 23/11/2026, 09h00 à 10h02 (UTC)\n"
+        "- **Durée**\u00a0: 1:02:05\n"
+        "- **Reconnaissance vocale**\u00a0: pocketsphinx/en-us\n\n"
+        "*Texte produit par une machine\u202f: il peut contenir des erreurs.*\n\n"
+        "## Participants\n\n"
+        "- Anne Martin (`@anne:interieur.example`, interieur.example)\n"
+        "- @bob:justice.example:8448 (`@bob:justice.example:8448`, justice.example:8448)\n\n"
+        "## Échanges\n\n"
+        "**Anne Martin** [0:00]\u00a0: good morning\n\n"
+        "**@bob:justice.example:8448** [1:05]\u00a0: hello\n"
+    )
+
+
+def test_markdown_in_english_in_the_readers_zone() -> None:
+    paris = timezone(timedelta(hours=1), "CET")
+    text = markdown(record(said(ANNE, 0, 1, "x"), zone=paris), "en")
+    assert "# Transcript: Budget\n" in text
+    assert "- **Date**: 2026-11-23, 10:00 to 11:02 (CET)\n" in text
+    assert "**Anne Martin** [0:00]: x\n" in text
+
+
+def test_markdown_says_when_nothing_was_said() -> None:
+    text = markdown(record(), "en")
+    assert text.endswith("## Conversation\n\nNo speech was transcribed.\n")
+    assert "Speech recognition" not in text
+
+
+def test_markdown_marks_who_spoke_at_once() -> None:
+    text = markdown(record(said(ANNE, 0, 3000, "x"), said(BOB, 1000, 2000, "y")), "en")
+    assert "**Anne Martin** [0:00] *(at the same time)*: x" in text
+
+
+def test_markdown_takes_nobodys_text_for_markup() -> None:
+    trick = "- **bold** <script>`x`</script>\n# head ![i](http://e.example)"
+    line = markdown(record(said(ANNE, 0, 1, trick), title=trick), "en").splitlines()
+    assert line[0] == (
+        "# Transcript: \\- \\*\\*bold\\*\\* \\<script\\>\\`x\\`\\</script\\> \\# head "
+        "!\\[i\\](http://e.example)"
+    )
+    assert not any(entry.startswith("# head") for entry in line)
+
+
+def test_webvtt_is_read_by_another_parser_with_its_voices() -> None:
+    captions = list(webvtt_reader.from_buffer(io.StringIO(webvtt(FULL, "fr"))))
+    assert [(c.start, c.end, c.voice, c.text) for c in captions] == [
+        ("00:00:00.000", "00:00:02.000", "Anne Martin", "good morning"),
+        ("00:01:05.000", "00:01:06.500", "@bob:justice.example:8448", "hello"),
+    ]
+
+
+def test_webvtt_escapes_and_never_ends_before_it_began() -> None:
+    trick = "a --> b\n\n00:00.000 --> 00:01.000\n<b>&amp;"
+    text = webvtt(record(said(ANNE, 5, 5, trick), title=trick), "en")
+    assert "00:00:00.005 --> 00:00:00.006\n" in text
+    assert "a --&gt; b 00:00.000 --&gt; 00:01.000 &lt;b&gt;&amp;amp;</v>" in text
+    assert text.count("-->") == 1
+
+
+def test_webvtt_without_utterances_is_still_one() -> None:
+    assert webvtt(record(), "en").startswith("WEBVTT\n\nNOTE Transcript: Budget\n")
+
+
+def test_json_has_the_same_keys_in_every_language() -> None:
+    french, english = json.loads(as_json(FULL, "fr")), json.loads(as_json(FULL, "en"))
+    assert french.keys() == english.keys()
+    assert english["started_at"] == "2026-11-23T09:00:00.000Z"
+    assert english["ended_at"] == "2026-11-23T10:02:05.000Z"
+    assert english["duration_ms"] == 3_725_000
+    assert english["participants"][0] == {
+        "user_id": "@anne:interieur.example",
+        "display_name": "Anne Martin",
+        "server": "interieur.example",
+        "spoke": True,
+    }
+    assert [u["text"] for u in english["utterances"]] == ["good morning", "hello"]
+    assert all(type(u[k]) is int for u in english["utterances"] for k in ("start_ms", "end_ms"))
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [(-5, "0:00"), (7_999, "0:07"), (760_000, "12:40"), (3_723_000, "1:02:03")],
+)
+def test_clock(milliseconds: int, text: str) -> None:
+    assert clock(milliseconds) == text
+
+
+@given(text=st.text(), name=st.text(), language=st.sampled_from(["fr", "en"]))
+def test_any_text_leaves_every_document_in_one_piece(
+    text: str, name: str, language: Language
+) -> None:
+    person = Participant("@x:y", name)
+    whole = Record(
+        title=text,
+        room_name=name,
+        room_id="!r:y",
+        conference="c",
+        started_ms=STARTED,
+        ended_ms=STARTED,
+        participants=(person,),
+        utterances=(said(person, 0, 10, f"word {text}"), said(person, 20, 30, "last")),
+    )
+    captions = list(webvtt_reader.from_buffer(io.StringIO(webvtt(whole, language))))
+    assert len(captions) == 2
+    assert captions[1].text == "last"
+    json.loads(as_json(whole, language))
+    assert sum(line.startswith("# ") for line in markdown(whole, language).splitlines()) == 1

@@ -1,0 +1,84 @@
+"""Segments become a conversation."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.domain.transcript import Utterance, current, speakers, turns
+
+ANNE, BOB = "@anne:interieur.example", "@bob:justice.example"
+
+
+def said(speaker: str, start_ms: int, end_ms: int, text: str, **more: object) -> Utterance:
+    segment = str(more.pop("segment", f"{speaker}{start_ms}"))
+    values: dict[str, object] = {"display_name": speaker[1:4].title(), **more}
+    return Utterance(
+        segment=segment,
+        speaker=speaker,
+        text=text,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        **values,  # type: ignore[arg-type]
+    )
+
+
+def test_current_is_the_newest_revision_in_order_of_time() -> None:
+    late = said(BOB, 5000, 6000, "second")
+    wrong = said(ANNE, 0, 1000, "a mist ache", segment="a", rev=0)
+    right = said(ANNE, 0, 1000, "a mistake", segment="a", rev=1)
+    for order in ([late, wrong, right], [right, wrong, late]):
+        assert [u.text for u in current(order)] == ["a mistake", "second"]
+
+
+def test_a_deleted_segment_does_not_come_back_with_an_older_revision() -> None:
+    gone = said(ANNE, 0, 1000, " ", segment="a", rev=2)
+    before = said(ANNE, 0, 1000, "a secret", segment="a", rev=1)
+    assert current([gone, before]) == []
+    assert current([before, gone]) == []
+
+
+def test_a_turn_lasts_until_somebody_else_speaks() -> None:
+    spoken = [
+        said(ANNE, 0, 1000, "one"),
+        said(ANNE, 1500, 2500, " two "),
+        said(BOB, 3000, 3500, "three"),
+        said(ANNE, 4000, 5000, "four"),
+    ]
+    told = turns(spoken)
+    assert [(t.speaker, t.text, t.start_ms, t.end_ms) for t in told] == [
+        (ANNE, "one two", 0, 2500),
+        (BOB, "three", 3000, 3500),
+        (ANNE, "four", 4000, 5000),
+    ]
+    assert not any(t.overlaps for t in told)
+
+
+@pytest.mark.parametrize(("pause", "count"), [(4000, 1), (4001, 2)])
+def test_a_long_pause_ends_a_turn(pause: int, count: int) -> None:
+    spoken = [said(ANNE, 0, 1000, "one"), said(ANNE, 1000 + pause, 9000, "two")]
+    assert len(turns(spoken)) == count
+
+
+def test_speaking_at_once_is_told_of_the_turn_that_was_cut_into() -> None:
+    spoken = [said(ANNE, 0, 4000, "one"), said(BOB, 2000, 3000, "two"), said(ANNE, 9000, 9500, "x")]
+    assert [t.overlaps for t in turns(spoken)] == [True, False, False]
+
+
+def test_a_turn_after_a_pause_does_not_overlap_with_oneself() -> None:
+    spoken = [said(ANNE, 0, 1000, "one"), said(ANNE, 20_000, 21_000, "two")]
+    assert [t.overlaps for t in turns(spoken)] == [False, False]
+
+
+def test_a_turn_without_a_display_name_bears_the_matrix_id() -> None:
+    (turn,) = turns([said(ANNE, 0, 10, "x", display_name="")])
+    assert turn.display_name == ANNE
+
+
+def test_speakers_are_in_the_order_of_their_first_word() -> None:
+    spoken = [said(BOB, 500, 900, "b"), said(ANNE, 0, 100, "a"), said(BOB, 1000, 1100, "b")]
+    assert speakers(spoken) == [ANNE, BOB]
+
+
+def test_nothing_said_is_nothing_told() -> None:
+    assert turns([]) == []
+    assert speakers([]) == []
