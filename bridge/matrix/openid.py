@@ -178,9 +178,9 @@ def is_user_id(value: object) -> bool:
     return (
         isinstance(value, str)
         and value.isprintable()
-        and 3 < len(value.encode(errors="replace")) <= 255
-        and value[0] == "@"
-        and ":" in value[2:-1]
+        and len(value.encode(errors="replace")) <= 255
+        and value[:1] == "@"
+        and all(value[1:].partition(":"))
     )
 
 

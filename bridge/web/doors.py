@@ -58,7 +58,7 @@ class TokenDoors:
         self._limit = RateLimit(address_rate)
 
     def routes(self) -> list[web.RouteDef]:
-        """The routes. `CORS` is put on every answer of theirs by the application, errors included."""
+        """The routes. The application puts `CORS` on each answer of theirs, errors included."""
         return [
             web.post("/sfu/get", self._door(self._sfu_get)),
             web.post("/get_token", self._door(self._get_token)),

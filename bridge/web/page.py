@@ -124,7 +124,7 @@ def security_headers(settings: Settings) -> Mapping[str, str]:
         "font-src": "'self'",
         "media-src": "'self' blob: mediastream:",
         "connect-src": " ".join(dict.fromkeys(connect)),
-        "worker-src": "'self' blob:",  # the client library's timers run in a worker made of a blob
+        "worker-src": "'self'",
         "manifest-src": "'self'",
         "base-uri": "'self'",
         "form-action": "'self'",
