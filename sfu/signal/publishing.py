@@ -248,7 +248,7 @@ def _codec(section: Section) -> Codec:
     assert wanted is not None, "only sections with a codec of ours are bound"  # noqa: S101
     repair = negotiation.repair_codec(section, wanted)
     return Codec(
-        mime=_MIME[section.kind],
+        mime=_MIME[section.kind].lower(),
         payload_type=wanted.payload_type,
         clock_rate=wanted.clock_rate,
         fmtp=wanted.fmtp,

@@ -99,6 +99,7 @@ class Registry:
             metadata=metadata,
         )
         signalling = Signalling(room, around, resume_timeout_s=self._resume_timeout_s)
+        around.attach(signalling)
         self.rooms[name] = signalling
         room.start()
         return signalling

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from livekit.protocol import models, rtc
 
@@ -13,6 +13,9 @@ from sfu.room.participant import Participant, Track
 from sfu.signal.messages import Join
 from sfu.signal.sdp import Section
 from sfu.signal.token import Claims
+
+if TYPE_CHECKING:
+    from sfu.signal.signalling import Signalling
 
 MAX_OUTBOX = 4096
 """Messages that may wait for a client; one that reads slower is cut off and may resume."""
@@ -53,6 +56,7 @@ class Connection(Protocol):
 class Surroundings(Protocol):
     """What signalling needs of the process around it: names, secrets, associations."""
 
+    def attach(self, signalling: Signalling) -> None: ...
     @property
     def fingerprint(self) -> str: ...
     @property

@@ -1,0 +1,66 @@
+"""`python -m sfu`: read settings, serve, end cleanly on SIGTERM and SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+
+from sfu.config import BadConfig, Config, read
+from sfu.server import Server
+
+log = logging.getLogger("sfu")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 after a signal, 1 if a port is taken, 2 for wrong settings."""
+    try:
+        config = read(sys.argv[1:] if arguments is None else arguments)
+    except BadConfig as error:
+        print(f"sfu: {error}", file=sys.stderr)
+        return 2
+    logging.basicConfig(
+        level=config.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    # aiortc and aioice tell each packet's story at INFO and DEBUG.
+    for name in ("aiortc", "aioice"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        asyncio.run(_serve(config))
+    except OSError as error:
+        print(f"sfu: {error.strerror or error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(config: Config) -> None:
+    server = await Server.open(config)
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    serving = asyncio.create_task(server.run(), name="server")
+    stopping = asyncio.create_task(stop.wait(), name="stop signal")
+    hosts = ", ".join(config.bind)
+    print(
+        f"sfu: listening on {hosts}, port {config.port},"
+        f" media on UDP {config.udp_port} and TCP {config.tcp_port or 'none'}",
+        flush=True,
+    )
+    try:
+        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
+    finally:
+        stopping.cancel()
+        await server.close()
+        serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+    log.info("stopped")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

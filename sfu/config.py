@@ -1,0 +1,212 @@
+"""Settings of the media server: flags, environment and an optional YAML file, in that order.
+
+The file uses LiveKit's own names (`port`, `bind_addresses`, `keys`, `rtc.udp_port`, `room`,
+`webhook`), so that a small livekit.yaml works here too. Unknown names are errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+DEV_KEYS = {"devkey": "secret"}
+
+
+class BadConfig(ValueError):
+    """A setting is missing or wrong; the text is one clear line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything the media server can be told."""
+
+    bind: tuple[str, ...] = ("0.0.0.0",)
+    port: int = 7880
+    udp_port: int = 7882
+    tcp_port: int = 7881
+    advertised: tuple[str, ...] = ()
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    webhook_urls: tuple[str, ...] = field(default=(), repr=False)
+    webhook_key: str = ""
+    auto_create: bool = True
+    empty_timeout_s: int = 300
+    departure_timeout_s: int = 20
+    resume_timeout_s: int = 20
+    max_participants: int = 0
+    max_connections: int = 5000
+    single_connection: bool = True
+    """False: `/rtc/v1` answers 404, which makes clients use two peer connections."""
+    log_level: str = "INFO"
+
+
+def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Config:
+    """Settings from the command line. Raises BadConfig; exits for --help and unknown flags."""
+    given = _parser().parse_args(arguments)
+    config = _from_file(Config(), Path(given.config)) if given.config else Config()
+    if given.dev:
+        config = replace(config, bind=("127.0.0.1",), keys=config.keys or DEV_KEYS)
+    if environment.get("LIVEKIT_KEYS"):
+        config = replace(config, keys=keys_of(environment["LIVEKIT_KEYS"]))
+    config = replace(config, **_flags(given))
+    if not config.keys:
+        raise BadConfig("no API key: give --keys 'KEY: SECRET', LIVEKIT_KEYS, a file, or --dev")
+    return _checked(config)
+
+
+def keys_of(text: str) -> dict[str, str]:
+    """Pairs of `key: secret`, one a line or separated by commas. Raises BadConfig."""
+    keys = {}
+    for pair in text.replace("\n", ",").split(","):
+        key, colon, secret = pair.partition(":")
+        if not pair.strip():
+            continue
+        if not (colon and key.strip() and secret.strip()):
+            raise BadConfig("keys must be written as 'KEY: SECRET'")
+        keys[key.strip()] = secret.strip()
+    return keys
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sfu", description="A LiveKit-compatible media server."
+    )
+    flag = parser.add_argument
+    flag("--dev", action="store_true", help="loopback, key `devkey`, secret `secret`")
+    flag("--bind", action="append", metavar="IP", help="address to listen on; may be repeated")
+    flag("--port", type=int, help="signalling, server API and metrics (7880)")
+    flag("--udp-port", type=int, help="the one UDP port of all media (7882)")
+    flag("--tcp-port", type=int, help="the one TCP port of all media, 0 for none (7881)")
+    flag("--advertise", action="append", metavar="IP", help="address given to clients for media")
+    flag("--keys", metavar="'KEY: SECRET'", help="API keys; LIVEKIT_KEYS does the same unseen")
+    flag("--webhook", action="append", metavar="URL", help="where events are posted")
+    flag("--webhook-key", metavar="KEY", help="the API key events are signed with (the first)")
+    flag("--config", metavar="FILE", help="YAML file; flags stand above it")
+    flag("--log-level", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    flag("--metrics", action="store_true", help="kept for scripts: /metrics is always there")
+    return parser
+
+
+def _flags(given: argparse.Namespace) -> dict[str, Any]:
+    values = {
+        "bind": tuple(given.bind) if given.bind else None,
+        "port": given.port,
+        "udp_port": given.udp_port,
+        "tcp_port": given.tcp_port,
+        "advertised": tuple(given.advertise) if given.advertise else None,
+        "keys": keys_of(given.keys) if given.keys else None,
+        "webhook_urls": tuple(given.webhook) if given.webhook else None,
+        "webhook_key": given.webhook_key,
+        "log_level": given.log_level,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _checked(config: Config) -> Config:
+    for name in ("port", "udp_port", "tcp_port"):
+        value = getattr(config, name)
+        if not (0 if name == "tcp_port" else 1) <= value <= 65535:
+            raise BadConfig(f"{name} must be a port number")
+    key = config.webhook_key or next(iter(config.keys))
+    if key not in config.keys:
+        raise BadConfig("webhook key is not among the API keys")
+    return replace(config, webhook_key=key)
+
+
+# -- file -------------------------------------------------------------------------------------
+
+_Reader = Callable[[Any], Any]
+
+
+def _number(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise BadConfig("must be a whole number")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise BadConfig("must be true or false")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise BadConfig("must be a text")
+    return value
+
+
+def _level(value: Any) -> str:
+    level = _text(value).upper().replace("WARN", "WARNING").replace("WARNINGING", "WARNING")
+    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise BadConfig("must be debug, info, warn or error")
+    return level
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise BadConfig("must be a list of texts")
+    return tuple(str(item) for item in value)
+
+
+def _table(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+        raise BadConfig("must be a table of key: secret")
+    return {str(key): str(secret) for key, secret in value.items()}
+
+
+_FILE: dict[str, tuple[str, _Reader]] = {
+    "port": ("port", _number),
+    "bind_addresses": ("bind", _texts),
+    "keys": ("keys", _table),
+    "rtc.udp_port": ("udp_port", _number),
+    "rtc.tcp_port": ("tcp_port", _number),
+    "rtc.advertised_addresses": ("advertised", _texts),
+    "room.auto_create": ("auto_create", _flag),
+    "room.empty_timeout": ("empty_timeout_s", _number),
+    "room.departure_timeout": ("departure_timeout_s", _number),
+    "room.max_participants": ("max_participants", _number),
+    "resume_timeout": ("resume_timeout_s", _number),
+    "max_connections": ("max_connections", _number),
+    "single_connection": ("single_connection", _flag),
+    "webhook.urls": ("webhook_urls", _texts),
+    "webhook.api_key": ("webhook_key", _text),
+    "logging.level": ("log_level", _level),
+}
+
+
+def _from_file(config: Config, file: Path) -> Config:
+    try:
+        document = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadConfig(f"{file}: cannot be read: {error.strerror}") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise BadConfig(f"{file}: is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise BadConfig(f"{file}: must hold settings such as `port:`")
+    values = {}
+    for name, value in _flattened(document).items():
+        if name not in _FILE:
+            raise BadConfig(f"{file}: `{name}` is not a setting; known: {', '.join(_FILE)}")
+        target, reader = _FILE[name]
+        try:
+            values[target] = reader(value)
+        except BadConfig as error:
+            raise BadConfig(f"{file}: `{name}` {error}") from error
+    return replace(config, **values)
+
+
+def _flattened(document: Mapping[Any, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, dict) and key != "keys":
+            flat.update((f"{key}.{name}", inner) for name, inner in value.items())
+        else:
+            flat[str(key)] = value
+    return flat
