@@ -143,6 +143,20 @@ class Homeserver:
         path = f"/_matrix/client/v1/appservice/{_q(self._registration.id)}/ping"
         await self.request("POST", path, body={"transaction_id": "ping"})
 
+    async def reachable(self) -> bool:
+        """Whether the homeserver answers at all."""
+        try:
+            await self.request("GET", "/_matrix/client/versions", timeout_s=2)
+        except (HomeserverError, Unreachable):
+            return False
+        return True
+
+    async def ensure_display_name(self, name: str) -> None:
+        """What people see as the bot's name, where it has none yet."""
+        path = f"{_V3}/profile/{_q(self.user_id)}"
+        if "displayname" not in await self._object("GET", path):
+            await self.set_display_name(name)
+
     async def set_display_name(self, name: str) -> None:
         """What people see as the bot's name."""
         path = f"{_V3}/profile/{_q(self.user_id)}/displayname"

@@ -1,0 +1,249 @@
+"""The composition root: which part is given which. No decision is made here.
+
+homeserver -> appservice port --+
+media      -> /media/webhook  --+-> inbox -> rooms -> outbox -> sender -> homeserver
+scribe     -> link            --+              |
+                                               +---> reconciler -> media server, scribe
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import REGISTRY
+
+from bridge.config import Settings
+from bridge.errors import ColloqueError
+from bridge.matrix import appservice, registration
+from bridge.matrix.admission import Admission
+from bridge.matrix.client import Homeserver, HomeserverError, Unreachable
+from bridge.matrix.openid import OpenId
+from bridge.matrix.outbox import Sender
+from bridge.matrix.registration import Registration
+from bridge.matrix.rtc_proxy import rtc_routes
+from bridge.media.keys import ApiKey, api_key
+from bridge.media.programs import Program, scribe_program, sfu_program
+from bridge.media.server import MediaServer
+from bridge.media.supervisor import Supervisor
+from bridge.media.tokens import call_token
+from bridge.rooms.conductor import Conductor
+from bridge.rooms.house import House, Stores
+from bridge.rooms.reconcile import Reconciler, ScribeAccess
+from bridge.rooms.worker import Rooms
+from bridge.scribe.link import ScribeLink
+from bridge.store.database import open_database
+from bridge.web.app import web_app
+
+log = logging.getLogger(__name__)
+
+BOT_NAME = "Visio"
+SCRIBE_NAME = "Transcription"
+"""What people in a call see of who writes it down."""
+PING_S = 30.0
+"""How often the homeserver is asked to try the way back to us."""
+PING_RETRY_S = 1.0
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM, then end what this bridge started."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with bridge_of(settings) as bridge, AsyncExitStack() as stack:
+        await stack.enter_async_context(serving(bridge.appservice, settings.appservice.listen))
+        await stack.enter_async_context(serving(bridge.web, settings.web.listen))
+        stack.push_async_callback(bridge.supervisor.stop)
+        await _until(stop, bridge.work())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bridge:
+    """All parts of one bridge, wired."""
+
+    settings: Settings
+    homeserver: Homeserver
+    sender: Sender
+    rooms: Rooms
+    reconciler: Reconciler
+    link: ScribeLink
+    supervisor: Supervisor
+    appservice: web.Application
+    web: web.Application
+
+    def work(self) -> list[Coroutine[Any, Any, None]]:
+        """What runs for as long as the bridge does."""
+        return [
+            self.supervisor.run(),
+            self.rooms.run(),
+            self.sender.run(),
+            self.reconciler.run(),
+            self.link.run(),
+            keep_in_touch(self.homeserver, self.sender),
+        ]
+
+
+@asynccontextmanager
+async def bridge_of(settings: Settings) -> AsyncIterator[Bridge]:
+    """Build every part over an open database; close what has to be closed."""
+    granted = registration.read(settings.path(settings.appservice.registration))
+    key = api_key(settings)
+    async with AsyncExitStack() as stack:
+        db = await open_database(settings)
+        stack.push_async_callback(db.stop)
+        homeserver = Homeserver(
+            settings.homeserver.address, settings.homeserver.server_name, granted
+        )
+        stack.push_async_callback(homeserver.close)
+        media = MediaServer(settings.media.api_url, key)
+        stack.push_async_callback(media.close)
+        yield _wired(settings, granted, key, Stores.over(db), homeserver, media)
+
+
+def _wired(
+    settings: Settings,
+    granted: Registration,
+    key: ApiKey,
+    stores: Stores,
+    homeserver: Homeserver,
+    media: MediaServer,
+) -> Bridge:
+    house = House.of(settings, granted.bot(settings.homeserver.server_name))
+    sender = Sender(stores.db, homeserver)
+
+    def handled(room_ids: Iterable[str]) -> None:
+        for room_id in room_ids:
+            sender.wake(room_id)
+            reconciler.wake([room_id])
+
+    rooms = Rooms(
+        stores, Conductor(house, stores, homeserver), on_handled=handled, registry=REGISTRY
+    )
+    link = ScribeLink(settings.path(settings.scribe.socket), rooms.segments, rooms.session)
+    access = _scribe_access(settings, key)
+    reconciler = Reconciler(house, stores, media, link, access, take=rooms.take)
+    admission = Admission(
+        settings, key, homeserver=homeserver, grants=stores.grants, media=media, registry=REGISTRY
+    )
+    supervisor = Supervisor(
+        _programs(settings, key), settings.path(settings.data_dir), registry=REGISTRY
+    )
+    app = appservice.routes(
+        stores.inbox, granted, rooms.wake, server_name=settings.homeserver.server_name
+    )
+    app.add_routes(rtc_routes(settings, granted.hs_token, admission))
+    return Bridge(
+        settings=settings,
+        homeserver=homeserver,
+        sender=sender,
+        rooms=rooms,
+        reconciler=reconciler,
+        link=link,
+        supervisor=supervisor,
+        appservice=app,
+        web=web_app(
+            settings,
+            key=key,
+            admission=admission,
+            openid=OpenId(settings),
+            rooms=stores.grants,
+            inbox=stores.inbox,
+            on_commit=rooms.wake,
+            checks={
+                "homeserver": homeserver.reachable,
+                "media": media.reachable,
+                "scribe": _answer(link),
+            },
+            registry=REGISTRY,
+        ),
+    )
+
+
+def _answer(link: ScribeLink) -> Any:
+    async def connected() -> bool:
+        return link.connected
+
+    return connected
+
+
+def _programs(settings: Settings, key: ApiKey) -> list[Program]:
+    programs = []
+    if settings.media.backend == "embedded":
+        programs.append(sfu_program(settings, key))
+    if settings.scribe.supervise:
+        programs.append(scribe_program(settings))
+    return programs
+
+
+def _scribe_access(settings: Settings, key: ApiKey) -> ScribeAccess:
+    """A scribe reaches the media server where the bridge does, not through the proxy of people."""
+
+    def token(room: str, identity: str) -> str:
+        return call_token(
+            key,
+            identity=identity,
+            room=room,
+            now=int(time.time()),
+            ttl_s=settings.media.token_ttl_s,
+            name=SCRIBE_NAME,
+            can_publish=False,  # it publishes no track; captions are data
+            agent=True,
+        )
+
+    return ScribeAccess(url=settings.media.api_url.replace("http", "ws", 1), token=token)
+
+
+@asynccontextmanager
+async def serving(app: web.Application, listen: str) -> AsyncIterator[None]:
+    """Serve an application at `host:port`. Raises OSError where that is taken."""
+    host, _, port = listen.rpartition(":")
+    # No access log: URLs of this service can hold tokens.
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=5)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host.strip("[]") or None, int(port)).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+async def keep_in_touch(homeserver: Homeserver, sender: Sender) -> None:
+    """Be registered, and be tried again at once after either of us was away."""
+    reached, registered = True, False
+    while True:
+        try:
+            if not registered:
+                await homeserver.ensure_registered()
+                await homeserver.ensure_display_name(BOT_NAME)
+                registered = True
+            await homeserver.ping()
+        except (HomeserverError, Unreachable) as error:
+            if reached:
+                log.warning("the homeserver does not answer as it should: %s", error)
+            reached = False
+        else:
+            if not reached:
+                log.info("the homeserver is there again")
+                sender.wake()
+            reached = True
+        await asyncio.sleep(PING_S if reached else PING_RETRY_S)
+
+
+async def _until(stop: asyncio.Event, work: list[Coroutine[Any, Any, None]]) -> None:
+    """Run everything until `stop`, or until a part fails: then that is the bridge's failure."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(part) for part in work]
+            await stop.wait()
+            for task in running:
+                task.cancel()
+    except* ColloqueError as errors:
+        raise errors.exceptions[0] from None
