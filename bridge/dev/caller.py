@@ -18,6 +18,7 @@ from livekit import rtc
 
 from bridge.dev.person import Person, call
 from bridge.dev.speech import RATE, Pcm
+from bridge.errors import ColloqueError
 
 _FRAME = RATE // 50  # 20 ms
 _CAPTIONS = "lk.transcription"
@@ -67,7 +68,10 @@ class Caller:
         caller = cls(person)
         url, token = await media_token(service_url, person, room_id)
         caller._listen()
-        await caller.room.connect(url, token)
+        try:
+            await caller.room.connect(url, token)
+        except rtc.ConnectError as error:
+            raise ColloqueError(f"{person.user_id} cannot join the call: {error}") from error
         try:
             track = rtc.LocalAudioTrack.create_audio_track("microphone", caller._source)
             options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)

@@ -1,59 +1,14 @@
-"""`python -m bridge dev` and `python -m bridge demo`."""
+"""Options of `python -m bridge dev` and `python -m bridge demo`.
+
+What they start is imported when they start it: every process of the product passes here.
+"""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import shutil
-import signal
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from urllib.parse import quote
 
 from bridge.cli import Command
-from bridge.dev.demo import Demo, plan_demo, turns
-from bridge.dev.homeserver import synapse_python
-from bridge.dev.instance import Instance, plan_sites
-from bridge.dev.ports import free_block
-from bridge.errors import ColloqueError
-
-_PORT_BASE = 18_000
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
-def _step(line: str) -> None:
-    _say(f"  {line} ...")
-
-
-def _until_told(work: Callable[[], Awaitable[int]]) -> int:
-    """Run `work`; Ctrl-C or SIGTERM cancels it once, and it then ends in its own time."""
-
-    async def main() -> int:
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine that runs has a task
-        told = False
-
-        def tell() -> None:
-            nonlocal told
-            if not told:  # a second Ctrl-C must not interrupt the clean end
-                told = True
-                _say("\nEnding ...")
-                task.cancel()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, tell)
-        try:
-            return await work()
-        except asyncio.CancelledError:
-            if not told:
-                raise
-            return 0
-
-    return asyncio.run(main())
-
 
 # dev
 
@@ -75,51 +30,9 @@ def _place_arguments(parser: argparse.ArgumentParser, var: str) -> None:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 1024 <= port <= 65_500:
-        raise argparse.ArgumentTypeError("must be between 1024 and 65500")
-    return port
-
-
-def _dev(arguments: argparse.Namespace) -> int:
-    synapse_python()
-    var: Path = arguments.var
-    base = arguments.port_base or Instance.port_base_of(var) or _PORT_BASE
-    instance = Instance(var, plan_sites(var.resolve(), base, arguments.sites), _step)
-
-    async def work() -> int:
-        try:
-            _say("Starting Colloque for development")
-            await instance.start()
-            _say(_welcome(instance))
-            await instance.keep_running()
-        finally:
-            await instance.stop()
-        return 0
-
-    return _until_told(work)
-
-
-def _welcome(instance: Instance) -> str:
-    lines = ["", "Colloque is running."]
-    room = quote(instance.room_id, safe="")
-    for site in instance.sites:
-        users = ", ".join(person.user_id for person in site.people)
-        lines += [
-            "",
-            f"  Join page    {site.plan.page}/#/room/{room}",
-            f"  Sign in as   {users} (password: {site.people[0].password})",
-            f"  Homeserver   {site.homeserver.client_url} (for Element or any Matrix client)",
-        ]
-    lines += [
-        "",
-        "  In chat, type   !visio start   to start a call, and   !visio help   for the rest.",
-        f"  Data lie in {instance.var}: rooms and transcripts are there next time too.",
-        "  To attach Colloque to a homeserver you have: docs/operations.md.",
-        "",
-        "Ctrl-C ends everything.",
-    ]
-    return "\n".join(lines)
+    if not text.isdecimal() or not 1024 <= int(text) <= 65_500:
+        raise argparse.ArgumentTypeError("must be a number between 1024 and 65500")
+    return int(text)
 
 
 # demo
@@ -137,60 +50,23 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     _place_arguments(parser, "var/demo")
 
 
+def _dev(arguments: argparse.Namespace) -> int:
+    from bridge.dev import running
+
+    return running.dev(arguments.var, arguments.sites, arguments.port_base)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from bridge.dev import running
+
+    return running.demo(arguments.var, dict(arguments.say), arguments.port_base)
+
+
 def _recording(text: str) -> tuple[str, Path]:
     name, _, file = text.partition("=")
     if name not in ("alice", "bob") or not file:
         raise argparse.ArgumentTypeError("must be alice=FILE.wav or bob=FILE.wav")
     return name, Path(file)
-
-
-def _demo(arguments: argparse.Namespace) -> int:
-    synapse_python()
-    script = turns(dict(arguments.say))
-    var: Path = arguments.var.resolve()
-    _empty(var)
-    instance = Instance(var, plan_demo(var, arguments.port_base or free_block(20)), _step)
-
-    async def work() -> int:
-        begun = False
-        try:
-            _say("Starting two homeservers that federate, and the bridge at the first")
-            await instance.start()
-            begun = True
-            demo = Demo(instance, script, _step)
-            try:
-                await demo.run()
-            finally:
-                _say("\nChecks\n")
-                _say(demo.checks.table())
-        finally:
-            if begun:
-                _step("ending everything")
-            await instance.stop()
-        _say(_verdict(demo.checks.passed, var))
-        return 0 if demo.checks.passed else 1
-
-    return _until_told(work)
-
-
-def _verdict(passed: bool, var: Path) -> str:
-    if passed:
-        return "\nAll checks passed."
-    return f"\nNot all checks passed. What each process said lies in {var}."
-
-
-_MARK = "demo-data"
-
-
-def _empty(var: Path) -> None:
-    """Each demo starts from nothing; only a folder that a demo filled is emptied."""
-    if var.exists() and any(var.iterdir()):
-        if not (var / _MARK).exists():
-            raise ColloqueError(f"{var} holds other data: choose an empty folder with --var")
-        Instance.check_unused(var)
-        shutil.rmtree(var)
-    var.mkdir(parents=True, exist_ok=True)
-    (var / _MARK).touch()
 
 
 COMMANDS = (

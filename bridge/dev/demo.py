@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,7 @@ def plan_demo(var: Path, port_base: int) -> list[SitePlan]:
     ]
 
 
-def turns(recordings: dict[str, Path]) -> list[Turn]:
+def turns(recordings: Mapping[str, Path]) -> list[Turn]:
     """What is said: recordings where they are given, else flite. Raises ColloqueError."""
     recorded = {name: read_wav(file) for name, file in recordings.items()}
     said = []

@@ -45,11 +45,15 @@ class Instance:
         self.var = var.resolve()
         self.room_id = ""
         self._say = say
-        self._lock = _lock(self.var)
-        self._check_same_ports(plans)
-        authority = ensure_authority(self.var / "authority")
-        self.sites = [Site(plan, authority, say) for plan in plans]
         self._written = ""
+        self._lock = _lock(self.var)
+        try:
+            self._check_same_ports(plans)
+            authority = ensure_authority(self.var / "authority")
+            self.sites = [Site(plan, authority, say) for plan in plans]
+        except BaseException:
+            self.close()
+            raise
 
     @staticmethod
     def port_base_of(var: Path) -> int | None:
@@ -97,6 +101,10 @@ class Instance:
         """End every process. The data stay."""
         self.facts_path.unlink(missing_ok=True)
         await asyncio.gather(*(site.stop() for site in self.sites))
+        self.close()
+
+    def close(self) -> None:
+        """Let others use the folder."""
         self._lock.close()
 
     # the room
