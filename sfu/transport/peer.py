@@ -376,9 +376,9 @@ class Peer:
             return
         try:
             if is_rtcp(data):
-                self._observer.rtcp_received(self, session.unprotect_rtcp(data), now)
+                self._tell("rtcp_received", session.unprotect_rtcp(data), now)
             elif self._known_ssrc(data):
-                self._observer.rtp_received(self, session.unprotect(data), now)
+                self._tell("rtp_received", session.unprotect(data), now)
         except pylibsrtp.Error:
             self._stats["srtp_rejected"] += 1
 
