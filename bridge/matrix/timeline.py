@@ -203,7 +203,7 @@ def _shown_phase(c: Conference) -> str:
 
 def utterance(spoken: Spoken, *, first_txn: str | None = None) -> Content:
     """The message of an utterance. `first_txn`: the message it corrects, None for a new one."""
-    name = _foreign(spoken.display_name)
+    name = spoken.display_name
     content = _notice(
         f"{name} : {spoken.text}",
         # MSC4144: a client that shows the profile itself leaves this element out.
@@ -215,9 +215,9 @@ def utterance(spoken: Spoken, *, first_txn: str | None = None) -> Content:
         "segment": spoken.segment,
         "rev": spoken.rev,
         "speaker": spoken.speaker,
-        "device": _foreign(spoken.device),
+        "device": spoken.device,
         "voice": None,
-        "text": _foreign(spoken.text),
+        "text": spoken.text,
         "language": spoken.language,
         "start_ms": spoken.start_ms,
         "end_ms": spoken.end_ms,
@@ -279,11 +279,6 @@ def _edit(content: Content, first_txn: str) -> Content:
         fallback["formatted_body"] = f"* {content['formatted_body']}"
     relation = {"rel_type": REPLACE, "event_id": f"outbox:{first_txn}"}
     return {**fallback, NEW_CONTENT: content, RELATES_TO: relation}
-
-
-def _foreign(words: str) -> str:
-    # The outbox takes a whole string that begins so for a reference of ours.
-    return f"\u200b{words}" if words.startswith("outbox:") else words
 
 
 def _without_none(content: Content) -> Content:

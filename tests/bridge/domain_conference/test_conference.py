@@ -1,0 +1,297 @@
+"""The conference machine, step by step: events in, snapshot and effects out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from bridge.domain.conference import (
+    CARD_PAUSE_MS,
+    LATE_PAUSE_MS,
+    SCRIBE_GRACE_MS,
+    Effect,
+    Event,
+    MediaClosed,
+    MediaRoomFinished,
+    ParticipantJoined,
+    ParticipantLeft,
+    PostCard,
+    PostDocuments,
+    PostStatus,
+    PostUtterance,
+    Rules,
+    Say,
+    ScribeFailed,
+    ScribeStopped,
+    SegmentHeard,
+    Span,
+    StopAsked,
+    Tick,
+    WishRead,
+    from_json,
+    scribe_identity,
+    start,
+    step,
+    to_json,
+)
+from bridge.domain.wish import Wish
+
+T0 = 1_000_000
+RULES = Rules(empty_timeout_ms=60_000)
+ALICE, BOB = "@alice:a", "@bob:b"
+
+
+class Call:
+    """A conference and its clock."""
+
+    def __init__(self, **wish: Any) -> None:
+        self.now_ms = T0
+        self.c, self.effects = start(
+            conference="c1",
+            room_id="!r",
+            by=ALICE,
+            display_name="Alice",
+            wish=Wish(**wish),
+            now_ms=T0,
+        )
+
+    def do(self, event: Event, after_ms: int = 1000) -> tuple[Effect, ...]:
+        self.now_ms += after_ms
+        self.c, effects = step(self.c, event, now_ms=self.now_ms, rules=RULES)
+        # A snapshot survives the store whole, at every step.
+        assert from_json(json.loads(json.dumps(to_json(self.c)))) == self.c
+        return effects
+
+
+def joined(user: str, sid: str, identity: str = "", media: str = "RM1") -> ParticipantJoined:
+    return ParticipantJoined(
+        identity=identity or f"{user}:D",
+        sid=sid,
+        user_id=user,
+        device_id="D",
+        display_name=user[1:].partition(":")[0].title(),
+        media_sid=media,
+    )
+
+
+def left(user: str, sid: str) -> ParticipantLeft:
+    return ParticipantLeft(identity=f"{user}:D", sid=sid)
+
+
+def test_start_shows_card_and_status() -> None:
+    call = Call(captions=True, transcript=True, language="en", spoken_language="en-GB")
+    assert call.effects == (PostCard(0), PostStatus())
+    assert call.c.listening
+    assert call.c.open
+    assert call.c.spans == (Span(0),)
+    assert (call.c.language, call.c.spoken_language) == ("en", "en-GB")
+
+
+def test_comings_and_goings_are_gathered_into_one_edit() -> None:
+    call = Call()
+    assert call.do(joined(ALICE, "P1")) == ()
+    assert call.do(joined(BOB, "P2")) == ()
+    assert call.c.due_ms(RULES) == T0 + 1000 + CARD_PAUSE_MS
+    assert call.do(Tick(), 2000) == (PostCard(1),)
+    assert [stay.user_id for stay in call.c.present] == [ALICE, BOB]
+    assert call.c.servers == ("a", "b")
+    assert call.do(Tick()) == ()
+    assert call.c.due_ms(RULES) is None
+
+
+def test_a_repeated_joining_changes_nothing() -> None:
+    call = Call()
+    call.do(joined(ALICE, "P1"))
+    before = call.c
+    assert call.do(joined(ALICE, "P1"), 0) == ()
+    assert call.c == before
+
+
+def test_connecting_again_ends_the_older_connection_whatever_order_it_is_told_in() -> None:
+    call = Call()
+    call.do(joined(ALICE, "P1"))
+    call.do(joined(ALICE, "P2", media="RM2"))
+    call.do(left(ALICE, "P1"))
+    assert [stay.sid for stay in call.c.stays if stay.left_ms is None] == ["P2"]
+    assert call.c.empty_since_ms is None
+    assert call.c.media_sid == "RM2"
+    assert len(call.c.people) == 1
+
+
+def test_who_left_leaves_once() -> None:
+    call = Call()
+    call.do(joined(ALICE, "P1"))
+    call.do(joined(BOB, "P2"))
+    call.do(left(ALICE, "P1"))
+    assert call.c.empty_since_ms is None
+    call.do(left(BOB, "P2"))
+    assert call.c.empty_since_ms == call.now_ms
+    before = call.c
+    call.do(left(BOB, "P2"), 0)
+    call.do(left(BOB, "unknown"), 0)
+    assert call.c == before
+
+
+def test_media_sid_is_kept_where_it_is_not_told() -> None:
+    call = Call()
+    call.do(joined(ALICE, "P1"))
+    call.do(joined(BOB, "P2", media=""))
+    assert call.c.media_sid == "RM1"
+
+
+def test_stop_without_transcript_is_final_at_once() -> None:
+    call = Call(captions=True)
+    call.do(joined(ALICE, "P1"))
+    assert call.do(StopAsked(), 5000) == (PostCard(1), PostStatus())
+    assert call.c.phase == "ended"
+    assert call.c.ended_ms == T0 + 6000
+    assert call.c.present == ()
+    assert not call.c.listening
+    assert call.c.open  # the media is to be closed
+    assert call.do(MediaClosed()) == ()
+    assert not call.c.open
+    assert call.do(StopAsked()) == ()
+    assert call.do(joined(BOB, "P9")) == ()
+    assert call.c.phase == "ended"
+
+
+def test_media_closed_is_of_no_account_while_it_runs() -> None:
+    call = Call()
+    call.do(MediaClosed())
+    assert not call.c.media_closed
+
+
+def test_documents_come_when_the_scribe_has_stopped() -> None:
+    call = Call(transcript=True)
+    call.do(joined(ALICE, "P1"))
+    assert call.do(SegmentHeard(segment="s1", rev=0)) == (PostUtterance("s1", 0),)
+    assert call.do(StopAsked()) == (PostCard(1), PostStatus())
+    assert call.c.phase == "ending"
+    assert call.do(SegmentHeard(segment="s2", rev=0)) == (PostUtterance("s2", 0),)
+    assert call.do(ScribeStopped()) == (PostCard(2), PostDocuments(1))
+    assert (call.c.phase, call.c.utterances) == ("ended", 2)
+    assert call.do(ScribeStopped()) == ()
+
+
+def test_documents_wait_no_longer_than_ten_seconds() -> None:
+    call = Call(transcript=True)
+    call.do(SegmentHeard(segment="s1", rev=0))
+    call.do(StopAsked())
+    assert call.c.due_ms(RULES) == call.now_ms + SCRIBE_GRACE_MS
+    assert call.do(Tick(), SCRIBE_GRACE_MS - 1) == ()
+    assert call.do(Tick(), 1) == (PostCard(2), PostDocuments(1))
+
+
+def test_no_documents_where_nobody_spoke() -> None:
+    call = Call(transcript=True)
+    call.do(StopAsked())
+    assert call.do(ScribeStopped()) == ()
+    assert call.c.phase == "ended"
+
+
+def test_late_segments_are_posted_and_gathered_into_new_documents() -> None:
+    call = Call(transcript=True)
+    call.do(SegmentHeard(segment="s1", rev=0))
+    call.do(StopAsked())
+    call.do(ScribeStopped())
+    assert call.do(SegmentHeard(segment="s2", rev=0)) == (PostUtterance("s2", 0),)
+    first = call.now_ms
+    assert call.do(SegmentHeard(segment="s1", rev=1, correction=True)) == (PostUtterance("s1", 1),)
+    assert call.c.open
+    assert call.c.due_ms(RULES) == first + LATE_PAUSE_MS
+    assert call.do(Tick(), LATE_PAUSE_MS) == (PostCard(3), PostDocuments(2))
+    assert call.c.utterances == 2
+
+
+def test_a_correction_after_the_end_alone_makes_new_documents() -> None:
+    call = Call(transcript=True)
+    call.do(SegmentHeard(segment="s1", rev=0))
+    call.do(StopAsked())
+    call.do(ScribeStopped())
+    call.do(SegmentHeard(segment="s1", rev=1, correction=True))
+    assert call.do(Tick(), LATE_PAUSE_MS)[-1] == PostDocuments(2)
+    assert call.c.utterances == 1
+
+
+def test_an_empty_call_ends_and_lasted_until_the_last_one_left() -> None:
+    call = Call()
+    call.do(joined(ALICE, "P1"))
+    call.do(left(ALICE, "P1"))
+    gone = call.now_ms
+    call.do(Tick(), CARD_PAUSE_MS)
+    assert call.c.due_ms(RULES) == gone + 60_000
+    assert PostStatus() in call.do(Tick(), 60_000)
+    assert call.c.ended_ms == gone
+
+
+def test_a_call_nobody_joined_ends_too() -> None:
+    call = Call()
+    assert call.do(Tick(), 59_999) == ()
+    assert call.do(Tick(), 1) == (PostCard(1), PostStatus())
+    assert call.c.ended_ms == T0 + 60_000
+    assert call.c.due_ms(RULES) is None
+
+
+@pytest.mark.parametrize(("sid", "ends"), [("RM1", True), ("RM0", False), ("", False)])
+def test_only_the_media_room_people_are_in_ends_the_call(sid: str, ends: bool) -> None:
+    call = Call()
+    call.do(joined(ALICE, "P1"))
+    call.do(MediaRoomFinished(media_sid=sid))
+    assert (call.c.phase == "ended") is ends
+    assert call.c.media_closed is ends
+
+
+def test_media_room_finished_after_the_end_closes_it() -> None:
+    call = Call()
+    call.do(joined(ALICE, "P1"))
+    call.do(StopAsked())
+    assert call.do(MediaRoomFinished(media_sid="RM1")) == ()
+    assert not call.c.open
+
+
+def test_the_wish_ends_a_call_or_changes_it() -> None:
+    call = Call()
+    assert call.do(WishRead(wish=Wish(active=True))) == ()
+    effects = call.do(WishRead(wish=Wish(transcript=True, language="en")))
+    assert effects == (PostCard(1), PostStatus())
+    assert (call.c.listening, call.c.language) == (True, "en")
+    assert call.do(WishRead(wish=Wish(transcript=True, language="en"))) == ()
+    assert call.do(WishRead(wish=Wish(active=False)))[:2] == (PostCard(2), PostStatus())
+    assert call.c.phase == "ending"
+    assert call.do(WishRead(wish=Wish(active=False))) == ()
+
+
+def test_the_record_holds_what_was_said_while_it_was_wished_for() -> None:
+    call = Call(transcript=False)
+    assert not call.c.takes(0, 500)
+    call.do(WishRead(wish=Wish(transcript=True)), 10_000)
+    call.do(WishRead(wish=Wish(transcript=False)), 10_000)
+    call.do(WishRead(wish=Wish(transcript=True)), 10_000)
+    assert call.c.spans == (Span(10_000, 20_000), Span(30_000))
+    taken = [call.c.takes(at, at + 1000) for at in (9_500, 10_000, 19_000, 19_500, 30_000, 99_000)]
+    assert taken == [False, True, True, False, True, True]
+
+
+def test_a_scribe_that_fails_is_told_of_once() -> None:
+    call = Call(transcript=True)
+    assert call.do(ScribeFailed()) == (Say("scribe.failed"),)
+    assert call.do(ScribeFailed()) == ()
+    assert Call().do(ScribeFailed()) == ()
+
+
+def test_scribe_stopped_in_a_running_call_is_the_reconcilers_business() -> None:
+    call = Call(transcript=True)
+    before = call.c
+    assert call.do(ScribeStopped()) == ()
+    assert call.c == before
+
+
+def test_fields_of_a_later_version_are_left_out() -> None:
+    call = Call()
+    assert from_json({**to_json(call.c), "hologram": True, "earlier": []}) == call.c
+
+
+def test_scribe_identity() -> None:
+    assert scribe_identity("c1") == "scribe-c1"

@@ -1,0 +1,120 @@
+"""Power levels as rooms have them, and what follows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bridge.domain.policy import Power, may_change_wish, may_stop, server_admitted
+
+ALICE, BOB, BOT = "@alice:a", "@bob:b", "@visio:a"
+LEVELS: dict[str, Any] = {
+    "users": {ALICE: 100, BOT: 50},
+    "events": {"eu.colloque.conference": 60, "text": "75", "float": 1.5, "bool": True},
+    "state_default": 50,
+    "users_default": 10,
+}
+
+
+def power(levels: Any, version: object = "11", creator: str = ALICE, **create: Any) -> Power:
+    return Power(levels, {"room_version": version, **create}, creator)
+
+
+@pytest.mark.parametrize(
+    ("levels", "user", "expected"),
+    [
+        (LEVELS, ALICE, 100),
+        (LEVELS, BOB, 10),
+        (None, ALICE, 100),
+        (None, BOB, 0),
+        ({}, ALICE, 0),
+        ({"users": {BOB: " 50 "}}, BOB, 50),
+        ({"users": {BOB: "fifty"}, "users_default": -1}, BOB, -1),
+        ({"users": [BOB], "users_default": None}, BOB, 0),
+        ({"users": {BOB: True}}, BOB, 0),
+    ],
+)
+def test_level_of_a_user(levels: Any, user: str, expected: int) -> None:
+    assert power(levels).of(user) == expected
+
+
+@pytest.mark.parametrize(
+    ("version", "above"),
+    [
+        ("12", True),
+        ("13", True),
+        (12, True),
+        ("org.matrix.hydra.11", True),
+        ("11", False),
+        ("x", False),
+        ("²", False),
+        ("9" * 20, False),
+        (None, False),
+    ],
+)
+def test_creators_from_version_12(version: object, above: bool) -> None:
+    room = power({"users": {}}, version, additional_creators=[BOB, 3])
+    assert (room.of(ALICE) > 1000) is above
+    assert (room.of(BOB) > 1000) is above
+    assert room.of(BOT) == 0
+
+
+def test_creators_that_are_no_list() -> None:
+    assert power({}, "12", additional_creators=BOB).of(BOB) == 0
+
+
+@pytest.mark.parametrize(
+    ("levels", "event_type", "expected"),
+    [
+        (LEVELS, "eu.colloque.conference", 60),
+        (LEVELS, "text", 75),
+        (LEVELS, "float", 50),
+        (LEVELS, "bool", 50),
+        (LEVELS, "m.room.name", 50),
+        ({}, "m.room.name", 50),
+        ({"events": 3, "state_default": 0}, "m.room.name", 0),
+        (None, "m.room.name", 0),
+    ],
+)
+def test_level_needed(levels: Any, event_type: str, expected: int) -> None:
+    assert power(levels).needed_for_state(event_type) == expected
+
+
+def test_may_send_state() -> None:
+    assert power(LEVELS).may_send_state(BOT, "m.room.name")
+    assert not power(LEVELS).may_send_state(BOT, "eu.colloque.conference")
+
+
+@pytest.mark.parametrize(
+    ("user", "started_by", "allowed"),
+    [(BOB, BOB, True), (BOB, ALICE, False), (ALICE, BOB, True), (BOT, BOB, True), (BOB, "", False)],
+)
+def test_who_may_stop(user: str, started_by: str, allowed: bool) -> None:
+    assert may_stop(user, started_by=started_by, power=power(LEVELS)) is allowed
+
+
+@pytest.mark.parametrize(
+    ("user", "started_by", "allowed"),
+    [(BOB, BOB, True), (BOB, ALICE, False), (ALICE, "", True), (BOT, "", False)],
+)
+def test_who_may_change_the_wish(user: str, started_by: str, allowed: bool) -> None:
+    decided = may_change_wish(
+        user, started_by=started_by, power=power(LEVELS), event_type="eu.colloque.conference"
+    )
+    assert decided is allowed
+
+
+@pytest.mark.parametrize(
+    ("server", "allowed", "admitted"),
+    [
+        ("b", ["*"], True),
+        ("b", [], False),
+        ("a", [], True),
+        ("chat.Gouv.fr", ["*.gouv.FR"], True),
+        ("gouv.fr", ["*.gouv.fr"], False),
+        ("evil.example", ["good.example"], False),
+    ],
+)
+def test_admitted_servers(server: str, allowed: list[str], admitted: bool) -> None:
+    assert server_admitted(server, allowed, "a") is admitted

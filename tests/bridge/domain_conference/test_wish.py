@@ -1,0 +1,109 @@
+"""Reading what a room wants, from whatever somebody wrote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.domain.wish import Problem, Wish, read, write
+
+DEFAULTS = Wish(captions=True, transcript=False, language="fr")
+
+
+def test_empty_is_the_default() -> None:
+    wish, problems = read({}, DEFAULTS)
+    assert problems == ()
+    assert (wish.active, wish.captions, wish.transcript, wish.language) == (None, True, False, "fr")
+    assert wish.listened() == "fr"
+
+
+def test_all_fields() -> None:
+    content = {
+        "version": 1,
+        "active": True,
+        "captions": False,
+        "transcript": True,
+        "language": "en",
+        "spoken_language": "en-GB",
+        "lobby": "later",
+    }
+    wish, problems = read(content, DEFAULTS)
+    assert problems == ()
+    assert wish == Wish(
+        active=True,
+        captions=False,
+        transcript=True,
+        language="en",
+        spoken_language="en-GB",
+        content=content,
+    )
+    assert wish.listened() == "en-GB"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ({"active": "yes"}, Problem("wish.not_bool", {"field": "active"})),
+        ({"captions": 1}, Problem("wish.not_bool", {"field": "captions"})),
+        ({"transcript": []}, Problem("wish.not_bool", {"field": "transcript"})),
+        (
+            {"language": "de"},
+            Problem("wish.not_language", {"field": "language", "choices": "fr, en"}),
+        ),
+        (
+            {"language": {}},
+            Problem("wish.not_language", {"field": "language", "choices": "fr, en"}),
+        ),
+        ({"spoken_language": "f"}, Problem("wish.not_tag", {"field": "spoken_language"})),
+        ({"spoken_language": 3}, Problem("wish.not_tag", {"field": "spoken_language"})),
+    ],
+)
+def test_a_wrong_field_keeps_its_default(content: dict[str, Any], problem: Problem) -> None:
+    wish, problems = read(content, DEFAULTS)
+    assert problems == (problem,)
+    assert (wish.active, wish.captions, wish.transcript, wish.language) == (None, True, False, "fr")
+
+
+def test_null_is_absent() -> None:
+    nothing: dict[str, Any] = dict.fromkeys(("active", "captions", "language", "spoken_language"))
+    assert read(nothing, DEFAULTS)[1] == ()
+
+
+def test_not_an_object() -> None:
+    assert read(["start"], DEFAULTS) == (DEFAULTS, (Problem("wish.not_object"),))
+
+
+def test_writing_keeps_what_is_not_ours() -> None:
+    wish, _ = read({"captions": "nonsense", "lobby": True}, DEFAULTS)
+    changed = wish.with_active(True).with_transcript(True)
+    assert (changed.active, changed.transcript) == (True, True)
+    assert write(changed) == {
+        "version": 1,
+        "captions": "nonsense",
+        "lobby": True,
+        "active": True,
+        "transcript": True,
+    }
+    assert read(write(changed), DEFAULTS)[0].active is True
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    JSON
+    | st.dictionaries(
+        st.sampled_from(["active", "captions", "transcript", "language", "spoken_language"]), JSON
+    )
+)
+def test_survives_anything(content: object) -> None:
+    wish, _ = read(content, DEFAULTS)
+    assert wish.active in {True, False, None}
+    assert wish.language in {"fr", "en"}
