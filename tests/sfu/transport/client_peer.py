@@ -179,9 +179,7 @@ class ClientPeer:
 
     async def open(self, label: str, **parameters: Any) -> RTCDataChannel:
         assert self.sctp is not None
-        channel = RTCDataChannel(
-            self.sctp, RTCDataChannelParameters(label=label, **parameters)
-        )
+        channel = RTCDataChannel(self.sctp, RTCDataChannelParameters(label=label, **parameters))
         opened = asyncio.Event()
         channel.on("open", opened.set)
         self._listen(channel)

@@ -272,9 +272,7 @@ async def test_an_observer_that_fails_does_not_end_the_association(
 
 
 async def test_closing_the_endpoint_ends_everything(observer: Observer) -> None:
-    endpoint = await Endpoint.open(
-        EndpointSettings(bind=("127.0.0.1",), udp_port=0, tcp_port=0)
-    )
+    endpoint = await Endpoint.open(EndpointSettings(bind=("127.0.0.1",), udp_port=0, tcp_port=0))
     clients = [await ClientPeer.udp(endpoint) for _ in range(3)]
     peers = [await connect(endpoint, observer, client) for client in clients]
     await endpoint.close()
