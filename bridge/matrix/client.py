@@ -313,8 +313,31 @@ class Homeserver:
             self._session = aiohttp.ClientSession(
                 headers={"Authorization": f"Bearer {self._registration.as_token}"},
                 cookie_jar=aiohttp.DummyCookieJar(),
+                middlewares=[_no_silent_repeat],
             )
         return self._session
+
+
+class _AnswerLost(aiohttp.ClientError):
+    """The connection ended before the answer came."""
+
+
+async def _no_silent_repeat(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending a PUT again when its connection is lost (RFC 9110, 9.2.2).
+
+    A homeserver that restarted in between would store the event twice: the repeat belongs to the
+    outbox, which looks first.
+    """
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        if request.method == "GET":
+            raise
+        raise _AnswerLost(f"{type(error).__name__}: {error}") from error
 
 
 def _q(part: str) -> str:

@@ -158,7 +158,7 @@ def _state(
 
 def _member(head: dict[str, Any], user_id: str, content: dict[str, Any]) -> MemberChange | None:
     membership = content.get("membership")
-    if membership not in _MEMBERSHIPS:
+    if not isinstance(membership, str) or membership not in _MEMBERSHIPS:
         return None
     return MemberChange(
         **head,

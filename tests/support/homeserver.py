@@ -52,6 +52,7 @@ class Fault:
     status: int = 500
     body: dict[str, Any] | str = field(default_factory=dict)
     times: int = 1
+    forget: bool = False  # and the server forgets its transaction ids, as if it had restarted
 
 
 @dataclass
@@ -78,6 +79,7 @@ class FakeHomeserver:
         self._in_flight: Counter[str] = Counter()
         self.stored = asyncio.Condition()
         self.delay_s = 0.0
+        self.chaos: Callable[[str, str], Fault | None] = lambda method, path: None
         self._faults: list[Fault] = []
         self._transactions: dict[str, dict[str, Any]] = {}
         self._runner: web.AppRunner | None = None
@@ -185,11 +187,15 @@ class FakeHomeserver:
                 if fault.times <= 0:
                     self._faults.remove(fault)
                 return fault
-        return None
+        return self.chaos(method, path)
 
     async def _carry_out(
         self, request: web.Request, fault: Fault, how: Literal["cut", "hang", "answer"]
     ) -> web.StreamResponse:
+        if fault.forget:
+            self.forget_transactions()
+        async with self.stored:
+            self.stored.notify_all()
         if how == "answer":
             text = fault.body if isinstance(fault.body, str) else json.dumps(fault.body)
             return web.Response(status=fault.status, text=text, content_type="application/json")
