@@ -11,7 +11,7 @@ const target = join(here, 'static', 'vendor');
 
 const { version, module } = JSON.parse(await readFile(join(source, 'package.json'), 'utf8'));
 const code = await readFile(join(source, module), 'utf8');
-if (/\bimport\s*[{*"']|\bexport\s*[{*][^;]*\bfrom\s*["']/.test(code)) {
+if (/(^|[;}])(import|export)\s*[\w{},*\s]*(from\s*)?["']/m.test(code)) {
   throw new Error(`livekit-client ${version}: its ESM build imports other modules; vendor them too`);
 }
 await mkdir(target, { recursive: true });

@@ -62,7 +62,6 @@ export const en = {
   'call.you': '{name} (you)',
   'call.screen': 'Screen of {name}',
   'call.muted': 'microphone off',
-  'call.speaking': 'speaking',
   'call.joined': '{name} joined the call.',
   'call.gone': '{name} left the call.',
   'call.scribe': 'Transcription in progress',

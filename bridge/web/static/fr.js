@@ -62,7 +62,6 @@ export const fr = {
   'call.you': '{name} (vous)',
   'call.screen': 'Écran de {name}',
   'call.muted': 'micro coupé',
-  'call.speaking': 'parle',
   'call.joined': '{name} a rejoint l’appel.',
   'call.gone': '{name} a quitté l’appel.',
   'call.scribe': 'Transcription en cours',

@@ -22,14 +22,15 @@ export async function readRoom(account, roomId, site) {
     account.state(roomId, STATUS, site),
   ]);
   if (encryption?.algorithm) throw new Problem('encrypted');
+  const wanted = isActive(status) ? status : (wish ?? {});
   const others = [...names].filter(([id]) => id !== account.userId).map(([, other]) => other);
   return {
     roomId,
     names,
     name: name?.name || alias?.alias || others.slice(0, 3).join(', ') || say('rooms.unnamed'),
     live: isActive(status),
-    captions: wish?.captions === true,
-    transcript: wish?.transcript === true,
+    captions: wanted.captions === true,
+    transcript: wanted.transcript === true,
   };
 }
 

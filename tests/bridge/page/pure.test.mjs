@@ -1,0 +1,156 @@
+// The page's logic that needs no document: run by `node --test` (test_page_logic.py calls it).
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { CaptionModel, LINE_CHARS, MAX_BLOCKS, MAX_LINES, wrap } from '../../../bridge/web/static/caption_model.js';
+import { initials, nameOf, userOf } from '../../../bridge/web/static/identity.js';
+import { fr } from '../../../bridge/web/static/fr.js';
+import { en } from '../../../bridge/web/static/en.js';
+import { chooseLanguage } from '../../../bridge/web/static/i18n.js';
+import { summary } from '../../../bridge/web/static/rooms.js';
+
+const said = (segment, text, final = true, speaker = 'anne') => ({ segment, speaker, text, final });
+const texts = (model, now) => model.visible(now).map((block) => block.lines.map((line) => line.text));
+
+test('lines break at spaces, at 36 signs', () => {
+  const text = 'Le budget de la direction générale sera présenté mardi à la commission';
+  const lines = wrap(text);
+  assert.equal(lines.join(' '), text);
+  assert.ok(lines.every((line) => line.length <= LINE_CHARS), String(lines));
+  assert.deepEqual(wrap('  '), []);
+  assert.deepEqual(wrap('a'.repeat(40)).map((line) => line.length), [36, 4]);
+});
+
+test('what is not final is replaced, what is final is not', () => {
+  const model = new CaptionModel();
+  assert.equal(model.put(said('s1', 'bon', false), 0), false);
+  model.put(said('s1', 'bonjour', false), 100);
+  assert.deepEqual(texts(model, 100), [['bonjour']]);
+  assert.equal(model.put(said('s1', 'Bonjour à tous'), 200), true);
+  assert.equal(model.put(said('s1', 'Bonjour à vous'), 250), false);
+  model.put(said('s1', 'bonj', false), 300);
+  assert.deepEqual(texts(model, 300), [['Bonjour à tous']]);
+});
+
+test('a final stays two seconds at least, then goes by itself', () => {
+  const model = new CaptionModel();
+  model.put(said('s1', 'Oui.'), 1000);
+  assert.deepEqual(texts(model, 1000), [['Oui.']]);
+  assert.equal(model.nextChange(), 3000);
+  assert.deepEqual(texts(model, 2999), [['Oui.']]);
+  assert.deepEqual(texts(model, 3000), []);
+  assert.equal(model.nextChange(), Infinity);
+});
+
+test('a long final stays as long as it takes to read', () => {
+  const model = new CaptionModel();
+  model.put(said('s1', 'x'.repeat(36)), 0);
+  model.visible(0);
+  assert.equal(texts(model, 2900).length, 1);
+  assert.equal(texts(model, 3000).length, 0);
+});
+
+test('three lines at most; each line of a final has its two seconds; nothing is lost', () => {
+  const model = new CaptionModel();
+  const words = Array.from({ length: 40 }, (_, i) => `mot${i}`).join(' ');
+  model.put(said('s1', words), 0);
+  const expected = wrap(words);
+  const shown = new Map();
+  for (let now = 0; now < 20_000; now += 50) {
+    const [lines = []] = texts(model, now);
+    assert.ok(lines.length <= MAX_LINES);
+    for (const line of lines) shown.set(line, (shown.get(line) ?? 0) + 50);
+  }
+  assert.deepEqual([...shown.keys()], expected);
+  assert.ok([...shown.values()].every((ms) => ms >= 2000), String([...shown.values()]));
+});
+
+test('finals give way to newer speech only after their time', () => {
+  const model = new CaptionModel();
+  model.put(said('s1', 'première phrase assez longue pour faire deux lignes entières'), 0);
+  model.visible(0);
+  model.put(said('s2', 'la suite arrive et occupe aussi deux lignes de sous-titres', false), 100);
+  const early = texts(model, 100)[0];
+  assert.equal(early.length, 3);
+  assert.ok(early[0].startsWith('première'));
+  const later = texts(model, 2000)[0];
+  assert.ok(!later[0].startsWith('première'), String(later));
+  assert.equal(later.length, 3);
+});
+
+test('an unfinished segment whose sender went silent does not stay for ever', () => {
+  const model = new CaptionModel();
+  model.put(said('s1', 'je disais donc', false), 0);
+  assert.equal(texts(model, 9000).length, 1);
+  assert.equal(model.nextChange(), 10_000);
+  assert.equal(texts(model, 10_000).length, 0);
+});
+
+test('an interim taken back leaves nothing', () => {
+  const model = new CaptionModel();
+  model.put(said('s1', 'hein', false), 0);
+  model.put(said('s1', '', false), 10);
+  assert.deepEqual(texts(model, 10), []);
+  assert.equal(model.put(said('s2', ' '), 20), false);
+});
+
+test('one block a speaker, in the order they began, the most recent ones only', () => {
+  const model = new CaptionModel();
+  for (const [at, speaker] of ['anne', 'bruno', 'chloé', 'denis'].entries()) {
+    model.put(said(`s${at}`, `ici ${speaker}`, true, speaker), at);
+  }
+  const shown = model.visible(10).map((block) => block.speaker);
+  assert.equal(shown.length, MAX_BLOCKS);
+  assert.deepEqual(shown, ['bruno', 'chloé', 'denis']);
+});
+
+test('many segments are remembered in bounded memory', () => {
+  const model = new CaptionModel();
+  for (let i = 0; i < 2000; i += 1) model.put(said(`s${i}`, 'x'), i);
+  assert.equal(model.put(said('s1999', 'y'), 3000), false);
+});
+
+test('the Matrix id in an identity', () => {
+  const known = new Map([['@a:hs:8448', 'Anne'], ['@b:hs', 'Bruno']]);
+  assert.equal(userOf('@a:hs:8448:DEV', known), '@a:hs:8448');
+  assert.equal(userOf('@b:hs:DE:V', known), '@b:hs');
+  assert.equal(userOf('@new:hs:DEV', known), '@new:hs');
+  assert.equal(userOf('@new', known), null);
+  assert.equal(userOf('scribe-abc', known), null);
+  assert.equal(nameOf('@b:hs:DEV', 'Premier ministre', known), 'Bruno');
+  assert.equal(nameOf('@new:hs:DEV', 'Premier ministre', known), 'new');
+  assert.equal(nameOf('scribe-abc', 'Transcription', known), 'Transcription');
+  assert.equal(nameOf('x', '', known), 'x');
+});
+
+test('initials', () => {
+  assert.equal(initials('Alice Martin'), 'AM');
+  assert.equal(initials('jean-pierre de la tour'), 'JT');
+  assert.equal(initials('élodie'), 'É');
+  assert.equal(initials(' '), '?');
+});
+
+test('both languages have the same sentences with the same values', () => {
+  assert.deepEqual(Object.keys(fr).sort(), Object.keys(en).sort());
+  const values = (sentence) => (sentence.match(/\{\w+\}/g) ?? []).sort();
+  for (const key of Object.keys(fr)) assert.deepEqual(values(fr[key]), values(en[key]), key);
+});
+
+test('the language is the first one spoken, else French', () => {
+  assert.equal(chooseLanguage(['de-DE', 'en-GB', 'fr']), 'en');
+  assert.equal(chooseLanguage(['fr-CA']), 'fr');
+  assert.equal(chooseLanguage(['de']), 'fr');
+  assert.equal(chooseLanguage([undefined]), 'fr');
+});
+
+test('a room as the list shows it', () => {
+  const member = 'org.matrix.msc3401.call.member';
+  const event = (type, content, extra = {}) => ({ type, content, origin_server_ts: 1000, ...extra });
+  const joined = (...events) => ({ summary: { 'm.heroes': ['@b:hs', '@c:hs'] }, state: { events } });
+  const call = event(member, { application: 'm.call', expires: 500 });
+  assert.equal(summary('!a', joined(call), 1400).live, true);
+  assert.equal(summary('!a', joined(call), 1600).live, false);
+  assert.equal(summary('!a', joined(event(member, {})), 1000).live, false);
+  const bruno = event('m.room.member', { displayname: 'Bruno' }, { state_key: '@b:hs' });
+  assert.equal(summary('!a', joined(bruno), 0).name, 'Bruno, @c:hs');
+  assert.equal(summary('!a', joined(event('m.room.create', { type: 'm.space' })), 0), null);
+});

@@ -1,0 +1,97 @@
+"""The page's files: what can be checked of them without a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+WEB = Path(__file__).resolve().parents[3] / "bridge/web"
+STATIC = WEB / "static"
+HTML = (STATIC / "index.html").read_text(encoding="utf-8")
+SCRIPTS = sorted(STATIC.glob("*.js"))
+CATALOGUES = {"fr.js", "en.js"}
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def _tags() -> list[tuple[str, dict[str, str | None]]]:
+    parser = _Tags()
+    parser.feed(HTML)
+    return parser.tags
+
+
+def _sentences() -> dict[str, str]:
+    code = (STATIC / "fr.js").read_text(encoding="utf-8")
+    found = re.findall(r"^  '?([\w.]+)'?: '(.*)',$", code, re.MULTILINE)
+    return dict(found)
+
+
+def test_pure_logic() -> None:
+    script = Path(__file__).with_name("pure.test.mjs")
+    ran = subprocess.run(
+        ["node", "--test", str(script)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 0, ran.stdout
+
+
+def test_nothing_inline_and_nothing_from_elsewhere() -> None:
+    for tag, attributes in _tags():
+        assert tag != "style"
+        assert "style" not in attributes
+        assert not [name for name in attributes if name.startswith("on")], attributes
+        if tag == "script":
+            assert attributes.get("src"), "inline script"
+        for name in ("src", "href"):
+            assert not re.match(r"[a-z]+:|//", attributes.get(name) or ""), attributes
+    for script in SCRIPTS:
+        code = script.read_text(encoding="utf-8")
+        assert not re.search(r"\b(innerHTML|outerHTML|insertAdjacentHTML|eval|Function)\b", code)
+        assert "localStorage.setItem" not in code or "Token" not in code, script.name
+
+
+def test_ids_are_unique_and_those_asked_for_exist() -> None:
+    ids = [attributes["id"] for _, attributes in _tags() if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for script in SCRIPTS:
+        for asked in re.findall(r"byId\('([^']+)'\)", script.read_text(encoding="utf-8")):
+            assert asked in ids, f"{script.name}: {asked}"
+
+
+def test_every_sentence_asked_for_exists_and_every_sentence_is_asked_for() -> None:
+    sentences = _sentences()
+    code = "\n".join(s.read_text(encoding="utf-8") for s in SCRIPTS if s.name not in CATALOGUES)
+    asked = set(re.findall(r"data-i18n(?:-label)?=\"([^\"]+)\"", HTML))
+    asked |= set(re.findall(r"say\('([\w.]+)'", code))
+    assert asked <= set(sentences)
+    for key in sentences:
+        words = [key, key.removeprefix("problem."), key.removeprefix("state.")]
+        made = re.sub(r"(Refused|Missing|Busy)$", "", words[1])
+        made_of = key.removeprefix("device.")
+        assert key in asked or any(f"'{w}'" in code for w in [*words, made, made_of]), key
+
+
+@pytest.mark.parametrize("name", ["package-lock.json", "package.json", ".npmrc"])
+def test_packages_name_no_registry(name: str) -> None:
+    text = (WEB / name).read_text(encoding="utf-8")
+    assert not re.search(r"registry\.|\.tgz|\"resolved\"", text)
+
+
+def test_the_client_library_is_there_as_published() -> None:
+    """`npm ci && npm run vendor` in bridge/web has been run (`make install` does)."""
+    lock = json.loads((WEB / "package-lock.json").read_text(encoding="utf-8"))
+    version = lock["packages"]["node_modules/livekit-client"]["version"]
+    assert version.startswith("2.23.")
+    copied = (STATIC / "vendor/livekit-client.js").read_text(encoding="utf-8")
+    assert copied.rstrip().endswith(f"// livekit-client {version}")
