@@ -33,7 +33,7 @@ class SampleClock:
         """Position of the first of `samples` that arrived now, and whether the count jumped."""
         now = (arrived_ms - self._epoch_ms) * PER_MS
         if self._next is None:
-            self._next = max(0, now - samples)
+            self._next = now - samples
         end = self._next + samples
         jump = self._jump(now - end, end)
         start = self._next + jump
