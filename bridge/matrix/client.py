@@ -1,8 +1,4 @@
-"""The homeserver as the bot uses it: a typed, thin layer over its client-server API.
-
-Plain aiohttp and not mautrix' HTTPAPI, whose errors lose `retry_after_ms` and do not tell a request
-that never left (safe to repeat) from one whose answer was lost (it may have been carried out).
-"""
+"""The homeserver as the bot uses it: its client-server API, typed."""
 
 from __future__ import annotations
 
@@ -11,46 +7,16 @@ import logging
 from typing import Any, TypedDict
 from urllib.parse import quote
 
-import aiohttp
-from yarl import URL
-
-from bridge.errors import ColloqueError, Unavailable
+from bridge.matrix.http import HomeserverError, MatrixApi, Unreachable
 from bridge.matrix.registration import Registration
+
+__all__ = ["Homeserver", "HomeserverError", "Member", "Unreachable"]
 
 log = logging.getLogger(__name__)
 
 _V3 = "/_matrix/client/v3"
 _IS_JOINED = "/_matrix/client/unstable/io.element.msc4502/rooms/{}/is_joined"
 _JOIN_TIMEOUT_S = 180  # a join of a large federated room takes Synapse minutes
-_GATEWAY = frozenset({502, 503, 504})
-
-
-class HomeserverError(ColloqueError):
-    """The homeserver answered, and the answer is an error.
-
-    `retry_after_ms`: how long a rate limit asks to wait, where it says.
-    """
-
-    def __init__(
-        self, status: int, errcode: str = "", error: str = "", *, retry_after_ms: int | None = None
-    ) -> None:
-        super().__init__(f"{status} {errcode}: {error}" if errcode else f"{status}: {error}")
-        self.status = status
-        self.errcode = errcode
-        self.error = error
-        self.retry_after_ms = retry_after_ms
-
-
-class Unreachable(Unavailable):
-    """No answer of the homeserver itself. `sent`: the request may have been carried out."""
-
-    def __init__(self, detail: str, *, sent: bool) -> None:
-        super().__init__("homeserver_unavailable")
-        self.detail = detail
-        self.sent = sent
-
-    def __str__(self) -> str:
-        return self.detail
 
 
 class Member(TypedDict):
@@ -59,7 +25,7 @@ class Member(TypedDict):
     display_name: str
 
 
-class Homeserver:
+class Homeserver(MatrixApi):
     """The bot's account at its homeserver. One HTTP session; `close()` ends it."""
 
     def __init__(
@@ -70,52 +36,11 @@ class Homeserver:
         *,
         timeout_s: float = 30,
     ) -> None:
+        super().__init__(address, registration.as_token, timeout_s=timeout_s)
         self.server_name = server_name
         self.user_id = registration.bot(server_name)
-        self._address = address.rstrip("/")
         self._registration = registration
-        self._timeout_s = timeout_s
-        self._session: aiohttp.ClientSession | None = None
         self._knows_is_joined = True
-
-    async def close(self) -> None:
-        """End the HTTP session."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: dict[str, str] | list[tuple[str, str]] | None = None,
-        body: dict[str, Any] | bytes | None = None,
-        media_type: str = "application/json",
-        timeout_s: float | None = None,
-    ) -> dict[str, Any] | list[Any]:
-        """One request as the bot; `path` is quoted already and begins with a slash.
-
-        Returns the answer's JSON. Raises HomeserverError, or Unreachable (an Unavailable) where
-        the homeserver did not answer.
-        """
-        data = json.dumps(body).encode() if isinstance(body, dict) else body
-        url = URL(self._address + path, encoded=True)
-        timeout = aiohttp.ClientTimeout(total=timeout_s or self._timeout_s, sock_connect=10)
-        try:
-            async with self._http().request(
-                method,
-                url if query is None else url.extend_query(query),
-                data=data,
-                headers={} if data is None else {"Content-Type": media_type},
-                timeout=timeout,
-                allow_redirects=False,
-            ) as response:
-                return _answer(response.status, await response.read())
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Unreachable(f"{type(error).__name__}: {error}", sent=False) from error
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise Unreachable(f"{type(error).__name__}: {error}", sent=True) from error
 
     async def ensure_registered(self) -> None:
         """Create the bot's account if there is none."""
@@ -154,7 +79,7 @@ class Homeserver:
     async def ensure_display_name(self, name: str) -> None:
         """What people see as the bot's name, where it has none yet."""
         path = f"{_V3}/profile/{_q(self.user_id)}"
-        if "displayname" not in await self._object("GET", path):
+        if "displayname" not in await self.object("GET", path):
             await self.set_display_name(name)
 
     async def set_display_name(self, name: str) -> None:
@@ -165,7 +90,7 @@ class Homeserver:
     async def join(self, room_id: str, via: list[str] | tuple[str, ...] = ()) -> str:
         """Join a room; `via` are servers to ask (ids of room version 12 name none)."""
         query = [(name, server) for server in via for name in ("via", "server_name")]
-        answer = await self._object(
+        answer = await self.object(
             "POST", f"{_V3}/join/{_q(room_id)}", query=query, body={}, timeout_s=_JOIN_TIMEOUT_S
         )
         return str(answer.get("room_id", room_id))
@@ -179,23 +104,23 @@ class Homeserver:
     ) -> str:
         """Send an event that is not state. Returns its event id."""
         path = f"{_V3}/rooms/{_q(room_id)}/send/{_q(event_type)}/{_q(txn_id)}"
-        return _event_id(await self._object("PUT", path, body=content))
+        return _event_id(await self.object("PUT", path, body=content))
 
     async def send_state(
         self, room_id: str, event_type: str, state_key: str, content: dict[str, Any]
     ) -> str:
         """Set state. Returns the event id (of the present state where it is the same already)."""
         path = f"{_V3}/rooms/{_q(room_id)}/state/{_q(event_type)}/{_q(state_key)}"
-        return _event_id(await self._object("PUT", path, body=content))
+        return _event_id(await self.object("PUT", path, body=content))
 
     async def redact(self, room_id: str, event_id: str, txn_id: str, reason: str = "") -> str:
         """Remove an event's content. Returns the redaction's event id."""
         path = f"{_V3}/rooms/{_q(room_id)}/redact/{_q(event_id)}/{_q(txn_id)}"
-        return _event_id(await self._object("PUT", path, body={"reason": reason} if reason else {}))
+        return _event_id(await self.object("PUT", path, body={"reason": reason} if reason else {}))
 
     async def upload(self, data: bytes, media_type: str, file_name: str) -> str:
         """Upload a file. Returns its mxc: address."""
-        answer = await self._object(
+        answer = await self.object(
             "POST",
             "/_matrix/media/v3/upload",
             query={"filename": file_name},
@@ -213,7 +138,7 @@ class Homeserver:
         """
         path = f"{_V3}/rooms/{_q(room_id)}/state/{_q(event_type)}/{_q(state_key)}"
         try:
-            return await self._object("GET", path)
+            return await self.object("GET", path)
         except HomeserverError as error:
             if error.status == 404:
                 return None
@@ -226,7 +151,7 @@ class Homeserver:
 
     async def members(self, room_id: str) -> dict[str, Member]:
         """Who is joined now, by Matrix id. HomeserverError 403 where the bot is not."""
-        answer = await self._object("GET", f"{_V3}/rooms/{_q(room_id)}/joined_members")
+        answer = await self.object("GET", f"{_V3}/rooms/{_q(room_id)}/joined_members")
         joined = answer.get("joined")
         return {
             user_id: Member(display_name=_display_name(profile, "display_name", user_id))
@@ -263,7 +188,7 @@ class Homeserver:
     async def recent(self, room_id: str, limit: int = 50) -> list[dict[str, Any]]:
         """The bot's own last events in a room, newest first."""
         only_mine = json.dumps({"senders": [self.user_id], "lazy_load_members": True})
-        answer = await self._object(
+        answer = await self.object(
             "GET",
             f"{_V3}/rooms/{_q(room_id)}/messages",
             query={"dir": "b", "limit": str(limit), "filter": only_mine},
@@ -274,11 +199,11 @@ class Homeserver:
     async def openid_token(self) -> dict[str, Any]:
         """A token that proves to another service who the bot is."""
         path = f"{_V3}/user/{_q(self.user_id)}/openid/request_token"
-        return await self._object("POST", path, body={})
+        return await self.object("POST", path, body={})
 
     async def _ask_is_joined(self, room_id: str, user_id: str) -> bool | None:
         try:
-            answer = await self._object(
+            answer = await self.object(
                 "GET", _IS_JOINED.format(_q(room_id)), query={"mxid": user_id}
             )
         except HomeserverError as error:
@@ -291,82 +216,9 @@ class Homeserver:
             return None
         return answer.get("joined") is True
 
-    async def _object(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: dict[str, str] | list[tuple[str, str]] | None = None,
-        body: dict[str, Any] | bytes | None = None,
-        media_type: str = "application/json",
-        timeout_s: float | None = None,
-    ) -> dict[str, Any]:
-        answer = await self.request(
-            method, path, query=query, body=body, media_type=media_type, timeout_s=timeout_s
-        )
-        if not isinstance(answer, dict):
-            raise Unreachable("the answer is not a JSON object", sent=True)
-        return answer
-
-    def _http(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                headers={"Authorization": f"Bearer {self._registration.as_token}"},
-                cookie_jar=aiohttp.DummyCookieJar(),
-                middlewares=[_no_silent_repeat],
-            )
-        return self._session
-
-
-class _AnswerLost(aiohttp.ClientError):
-    """The connection ended before the answer came."""
-
-
-async def _no_silent_repeat(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """Keep aiohttp from sending a PUT again when its connection is lost (RFC 9110, 9.2.2).
-
-    A homeserver that restarted in between would store the event twice: the repeat belongs to the
-    outbox, which looks first.
-    """
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        if request.method == "GET":
-            raise
-        raise _AnswerLost(f"{type(error).__name__}: {error}") from error
-
 
 def _q(part: str) -> str:
     return quote(part, safe="")
-
-
-def _answer(status: int, raw: bytes) -> dict[str, Any] | list[Any]:
-    try:
-        answer = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        if status < 300:
-            raise Unreachable("the answer is not JSON", sent=True) from error
-        answer = {}
-    if status >= 300:
-        _raise(status, answer if isinstance(answer, dict) else {})
-    if not isinstance(answer, dict | list):
-        raise Unreachable("the answer is not a JSON object", sent=True)
-    return answer
-
-
-def _raise(status: int, answer: dict[str, Any]) -> None:
-    errcode, error = str(answer.get("errcode", "")), str(answer.get("error", ""))
-    if status in _GATEWAY and not errcode:
-        # A reverse proxy's own answer: the homeserver behind it is gone, or slow.
-        raise Unreachable(f"a proxy answers {status}", sent=True)
-    retry = answer.get("retry_after_ms")
-    raise HomeserverError(
-        status, errcode, error, retry_after_ms=retry if isinstance(retry, int) else None
-    )
 
 
 def _event_id(answer: dict[str, Any]) -> str:

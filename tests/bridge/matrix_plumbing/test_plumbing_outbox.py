@@ -20,12 +20,12 @@ from tests.support.homeserver import BOT, REGISTRATION, SERVER_NAME, FakeHomeser
 ROOM = "!room:fake.test"
 
 
-def _message(txn_id: str, room_id: str = ROOM, **content: Any) -> Outgoing:
+def _message(txn_id: str, room_id: str = ROOM, more: dict[str, Any] | None = None) -> Outgoing:
     return Outgoing(
         room_id=room_id,
         txn_id=txn_id,
         kind="message",
-        content={"msgtype": "m.notice", "body": txn_id, **content},
+        content={"msgtype": "m.notice", "body": txn_id, **(more or {})},
     )
 
 
@@ -263,10 +263,10 @@ async def test_threads_edits_and_files(
     await put(
         db,
         _message("card:c:1"),
-        _message("utt:s:1", **{"m.relates_to": thread}),
+        _message("utt:s:1", more={"m.relates_to": thread}),
         _message(
             "card:c:2",
-            **{"m.relates_to": {"rel_type": "m.replace", "event_id": "outbox:card:c:1"}},
+            more={"m.relates_to": {"rel_type": "m.replace", "event_id": "outbox:card:c:1"}},
         ),
         Outgoing(
             room_id=ROOM,
@@ -309,8 +309,8 @@ async def test_what_hangs_below_a_refused_card(
     await put(
         db,
         _message("card"),
-        _message("utt", **{"m.relates_to": thread}),
-        _message("edit", **{"m.relates_to": edit}),
+        _message("utt", more={"m.relates_to": thread}),
+        _message("edit", more={"m.relates_to": edit}),
     )
     async with sending(db, client):
         await empty(db)
@@ -325,7 +325,7 @@ async def test_a_reference_does_not_reach_into_another_room(
     await put(db, _message("elsewhere", "!other:x"))
     async with sending(db, client) as sender:
         await empty(db)
-        await put(db, _message("here", name="outbox:elsewhere"))
+        await put(db, _message("here", more={"name": "outbox:elsewhere"}))
         sender.wake(ROOM)
         await empty(db)
     assert fake.room(ROOM).events[0]["content"]["name"] == "outbox:elsewhere"

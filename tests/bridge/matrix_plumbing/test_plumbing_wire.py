@@ -18,7 +18,7 @@ from bridge.matrix.wire import (
     parse,
 )
 
-_HEAD = {"room_id": "!r", "event_id": "$e", "sender": "@a:x"}
+_HEAD: dict[str, Any] = {"room_id": "!r", "event_id": "$e", "sender": "@a:x"}
 
 
 def _event(**more: Any) -> dict[str, Any]:
