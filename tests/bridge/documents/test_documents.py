@@ -104,7 +104,7 @@ def test_markdown_takes_nobodys_text_for_markup() -> None:
 
 
 def test_webvtt_is_read_by_another_parser_with_its_voices() -> None:
-    captions = list(webvtt_reader.from_buffer(io.StringIO(webvtt(FULL, "fr"))))
+    captions = webvtt_reader.from_buffer(io.StringIO(webvtt(FULL, "fr"))).captions
     assert [(c.start, c.end, c.voice, c.text) for c in captions] == [
         ("00:00:00.000", "00:00:02.000", "Anne Martin", "good morning"),
         ("00:01:05.000", "00:01:06.500", "@bob:justice.example:8448", "hello"),
@@ -162,7 +162,7 @@ def test_any_text_leaves_every_document_in_one_piece(
         participants=(person,),
         utterances=(said(person, 0, 10, f"word {text}"), said(person, 20, 30, "last")),
     )
-    captions = list(webvtt_reader.from_buffer(io.StringIO(webvtt(whole, language))))
+    captions = webvtt_reader.from_buffer(io.StringIO(webvtt(whole, language))).captions
     assert len(captions) == 2
     assert captions[1].text == "last"
     json.loads(as_json(whole, language))

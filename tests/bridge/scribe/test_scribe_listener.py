@@ -9,8 +9,7 @@ from pocketsphinx import Vad
 
 from bridge.scribe.engines import RATE, Event
 from bridge.scribe.listener import Listener, SampleClock
-
-from .conftest import Pcm, Speak, joined, noise, pink, quiet
+from tests.support.sound import Pcm, Speak, joined, noise, pink, quiet
 
 EPOCH_MS = 1_795_424_400_000
 FRAME = 480

@@ -40,8 +40,7 @@ def test_shown_words_are_not_taken_away_by_an_interim() -> None:
 
 def test_interims_and_their_final_share_an_id_and_the_next_has_another() -> None:
     voice = Voice("p")
-    for at in range(3):
-        piece = voice.take(interim("yes"), at * 300)
+    piece = [voice.take(interim("yes"), at * 300) for at in range(3)][-1]
     assert piece is not None
     assert (piece.segment, piece.final) == ("p-0", False)
     done = voice.take(final("yes indeed"), 1000)

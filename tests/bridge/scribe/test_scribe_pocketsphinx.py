@@ -13,8 +13,7 @@ from pocketsphinx import Vad
 from bridge.scribe.engines import RATE, Final, Gap, Stream, UnknownLanguage
 from bridge.scribe.engines.pocketsphinx import PocketSphinx
 from bridge.scribe.vad import FRAME, Endpointer, Speech
-
-from .conftest import Pcm, Speak, joined, quiet
+from tests.support.sound import Pcm, Speak, joined, quiet
 
 MEETING = [
     "good morning everyone and welcome to the meeting",

@@ -17,8 +17,7 @@ from bridge.scribe.vad import (
     decibels,
     is_voiced,
 )
-
-from .conftest import Pcm, Speak, clipped, joined, noise, pink, quiet
+from tests.support.sound import Pcm, Speak, clipped, joined, noise, pink, quiet
 
 Found = tuple[float, float, Evidence]
 
