@@ -7,9 +7,12 @@ import contextlib
 import logging
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 
-from sfu.config import BadConfig, Config, read
+from jwt.warnings import InsecureKeyLengthWarning
+
+from sfu.config import DEV_KEYS, BadConfig, Config, read
 from sfu.server import Server
 
 log = logging.getLogger("sfu")
@@ -25,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=config.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    _warn_of_short_secrets(config)
     # aiortc and aioice tell each packet's story at INFO and DEBUG.
     for name in ("aiortc", "aioice"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -34,6 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sfu: {error.strerror or error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _warn_of_short_secrets(config: Config) -> None:
+    """Once and in our words, instead of PyJWT's at each token (RFC 7518 section 3.2)."""
+    warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
+    for key, secret in config.keys.items():
+        if len(secret.encode()) < 32 and DEV_KEYS.get(key) != secret:
+            log.warning("the secret of API key %s is shorter than 32 bytes", key)
 
 
 async def _serve(config: Config) -> None:

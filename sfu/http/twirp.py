@@ -151,6 +151,10 @@ class RoomService:
         return admin.participant_of(self._room(request.room), request.identity).info()
 
     def _remove(self, request: room.RoomParticipantIdentity, now: Moment) -> Message:
+        # LiveKit documents no unit; what is too large for seconds is milliseconds.
+        before = request.revoke_token_ts or now.wall
+        before = before / 1000 if before > 1e11 else before
+        self._registry.revoke(request.room, request.identity, before)
         signalling = self._room(request.room)
         admin.remove_participant(signalling, request.identity, now)
         self._settle(signalling)

@@ -24,6 +24,8 @@ MAX_BAD_FRAMES = 20
 HEARTBEAT_S = 15.0
 LAST_WORDS_S = 2.0
 
+Reason = models.DisconnectReason
+Action = rtc.LeaveRequest.Action
 Settle = Callable[[Signalling], None]
 
 
@@ -44,6 +46,7 @@ class Client:
         self.ws = ws
         self.text = False
         self.wake = asyncio.Event()
+        self.gone = asyncio.Event()
         self.superseded = False
 
     async def write(self) -> None:
@@ -60,6 +63,7 @@ class Client:
             if session.overflown:
                 await self.ws.close(code=WSCloseCode.TRY_AGAIN_LATER)
                 return
+        await self.ws.close()
 
     async def _send(self, response: rtc.SignalResponse) -> None:
         frame = messages.response(response, text=self.text)
@@ -111,10 +115,10 @@ class Door:
     async def close(self) -> None:
         """Say goodbye to everybody still here."""
         self.wake()
-        closing = [client.ws.close(code=WSCloseCode.GOING_AWAY) for client in self.clients.values()]
+        gone = [client.gone.wait() for client in self.clients.values()]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S):
-                await asyncio.gather(*closing)
+                await asyncio.gather(*gone)
 
     # -- routes -------------------------------------------------------------------------------
 
@@ -164,9 +168,14 @@ class Door:
             return web.Response(status=400, text=str(error))
         ws = web.WebSocketResponse(max_msg_size=messages.MAX_FRAME, heartbeat=HEARTBEAT_S)
         await ws.prepare(request)
-        client = self._enter(claims, join, ws)
+        try:
+            client = self._enter(claims, join, ws)
+        except Refusal as refusal:
+            log.info("join refused: %s", refusal)
+            await self._refuse(ws, Reason.JOIN_FAILURE, Action.DISCONNECT)
+            return ws
         if client is None:
-            await self._refuse_resume(ws)
+            await self._refuse(ws, Reason.STATE_MISMATCH, Action.RECONNECT)
         else:
             await self._converse(client)
         return ws
@@ -183,6 +192,8 @@ class Door:
         if len(self.clients) >= self._max_connections:
             raise Refusal(503, "too many connections")
         signalling = self._registry.find(claims.grants.room)
+        if self._registry.revoked(claims):
+            raise Refusal(401, "the access token was revoked")
         if signalling is None:
             if not self._registry.auto_create:
                 raise Refusal(404, "requested room does not exist")
@@ -197,6 +208,8 @@ class Door:
         self, claims: token.Claims, join: messages.Join, ws: web.WebSocketResponse
     ) -> Client | None:
         now = self._clock()
+        # Again: others may have come in while the WebSocket was opened.
+        self._admit(claims)
         signalling = self._registry.to_join(claims.grants.room, now)
         if signalling is None:
             return None
@@ -219,12 +232,15 @@ class Door:
             old.superseded = True
             old.wake.set()
 
-    async def _refuse_resume(self, ws: web.WebSocketResponse) -> None:
-        self.counts["resume_refused"] += 1
+    async def _refuse(
+        self,
+        ws: web.WebSocketResponse,
+        reason: models.DisconnectReason,
+        action: rtc.LeaveRequest.Action,
+    ) -> None:
+        self.counts["join_refused_late"] += 1
         leave = rtc.LeaveRequest(
-            reason=models.DisconnectReason.STATE_MISMATCH,
-            action=rtc.LeaveRequest.Action.RECONNECT,
-            can_reconnect=True,
+            reason=reason, action=action, can_reconnect=action == Action.RECONNECT
         )
         await ws.send_bytes(rtc.SignalResponse(leave=leave).SerializeToString())
         await ws.close()
@@ -244,6 +260,9 @@ class Door:
             if not session.ended:
                 client.signalling.lost(session, self._clock())
                 self._settle(client.signalling)
+        if session.ended:
+            # The writer is to say why, and ends by itself.
+            await asyncio.wait((writer,), timeout=LAST_WORDS_S)
         writer.cancel()
         try:
             await writer
@@ -251,6 +270,7 @@ class Door:
             pass
         except ConnectionError:
             self.counts["signal_write_failed"] += 1
+        client.gone.set()
 
     async def _read(self, client: Client) -> None:
         bucket, bad = Bucket(MESSAGES_PER_S, BURST), 0
@@ -260,7 +280,7 @@ class Door:
             now = self._clock()
             if not bucket.take(now.monotonic):
                 self.counts["signal_rate_limited"] += 1
-                log.warning("client of room sends too many messages; connection closed")
+                log.warning("a client sends too many messages; its connection is closed")
                 await client.ws.close(code=WSCloseCode.POLICY_VIOLATION)
                 break
             if not self._receive(client, message, now):

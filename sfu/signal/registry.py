@@ -13,6 +13,10 @@ from sfu.room.room import Limits, Room, RoomEvent
 from sfu.signal import admin
 from sfu.signal.session import Moment, Surroundings
 from sfu.signal.signalling import RESUME_TIMEOUT_S, Signalling
+from sfu.signal.token import Claims
+
+MAX_REVOKED = 10_000
+"""Removals remembered; the oldest is forgotten first."""
 
 
 class Registry:
@@ -34,6 +38,7 @@ class Registry:
         self.auto_create = auto_create
         self.rooms: dict[str, Signalling] = {}
         self._events: list[RoomEvent] = []
+        self._revoked: dict[tuple[str, str], float] = {}
 
     def find(self, name: str) -> Signalling | None:
         return self.rooms.get(name)
@@ -71,6 +76,18 @@ class Registry:
             signalling.room.finish()
             self._events += signalling.room.take_events()
         return signalling
+
+    def revoke(self, room: str, identity: str, before: float) -> None:
+        """Who was removed does not come back with a token made up to `before` (since 1970)."""
+        self._revoked.pop((room, identity), None)
+        self._revoked[room, identity] = before
+        if len(self._revoked) > MAX_REVOKED:
+            del self._revoked[next(iter(self._revoked))]
+
+    def revoked(self, claims: Claims) -> bool:
+        """Whether the holder was removed after this token was made."""
+        before = self._revoked.get((claims.grants.room, claims.identity))
+        return before is not None and claims.not_before <= before
 
     def tick(self, now: Moment) -> None:
         """Time passes: sessions nobody came back to, rooms nobody is in."""

@@ -80,6 +80,8 @@ class Claims:
     kind: models.ParticipantInfo.Kind = models.ParticipantInfo.Kind.STANDARD
     attributes: Mapping[str, str] = field(default_factory=dict)
     sha256: str = ""
+    not_before: float = 0.0
+    """When the token was made (its nbf), seconds since 1970."""
     grants: Grants = field(default_factory=Grants)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -100,6 +102,7 @@ def verify(token: str, keys: Mapping[str, str], now: float) -> Claims:
         kind=_KINDS.get(_text(payload, "kind"), models.ParticipantInfo.Kind.STANDARD),
         attributes=_attributes(payload.get("attributes")),
         sha256=_text(payload, "sha256"),
+        not_before=_number(payload.get("nbf", 0)) or 0.0,
         grants=_grants(payload.get("video")),
         raw=payload,
     )
