@@ -53,7 +53,7 @@ def plan_demo(var: Path, port_base: int) -> list[SitePlan]:
             name="b",
             folder=var / "site-b",
             first_port=port_base + 10,
-            people=("bob", "eve"),
+            people=("bob",),
             bridge=False,
         ),
     ]
@@ -82,8 +82,8 @@ class Demo:
         self._script = script
         self._say = say
         self._room = instance.room_id
-        self._alice, self._bob, self._eve = instance.people
-        first = instance.sites[0]
+        self._alice, self._bob = instance.people
+        first, self._second = instance.sites
         self._service, self._bot = first.plan.page, first.bot
 
     async def run(self) -> None:
@@ -116,8 +116,9 @@ class Demo:
         self.checks.note("the call card reaches bob's homeserver", timeline.card is not None, took)
 
     async def _refused(self) -> None:
+        eve = await self._second.homeserver.register("eve")
         try:
-            await media_token(self._service, self._eve, self._room)
+            await media_token(self._service, eve, self._room)
         except MatrixError as error:
             self.checks.note(
                 "eve, who is not in the room, gets no token", error.status == 403, str(error)

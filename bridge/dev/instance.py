@@ -122,7 +122,7 @@ class Instance:
         for person in others:
             if room_id not in await person.joined_rooms():
                 await person.join(room_id, via)
-        await self._bots_joined(host, room_id)
+        await self._all_joined(room_id)
         return room_id
 
     async def _make_room(self, host: Person) -> str:
@@ -144,16 +144,19 @@ class Instance:
             ],
         )
 
-    async def _bots_joined(self, host: Person, room_id: str) -> None:
-        waiting = {site.bot for site in self.sites if site.bridge is not None}
+    async def _all_joined(self, room_id: str) -> None:
+        """Return when each homeserver shows everybody in the room, the bridges too."""
+        bots = {site.bot for site in self.sites if site.bridge is not None}
+        everybody = bots | {person.user_id for person in self.people}
         end = time.monotonic() + _JOIN_S
-        while absent := waiting - set(await host.members(room_id)):
-            if time.monotonic() > end:
-                raise ColloqueError(
-                    f"{', '.join(sorted(absent))} did not accept the invitation to the room within "
-                    f"{_JOIN_S:.0f} s: see bridge.log in {self.var}"
-                )
-            await asyncio.sleep(0.1)
+        for site in self.sites:
+            while absent := everybody - set(await site.people[0].members(room_id)):
+                if time.monotonic() > end:
+                    raise ColloqueError(
+                        f"{', '.join(sorted(absent))} did not come into the room within "
+                        f"{_JOIN_S:.0f} s: see bridge.log in {self.var}"
+                    )
+                await asyncio.sleep(0.1)
 
     # files
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import signal
 from collections.abc import Awaitable, Callable, Mapping
@@ -106,6 +107,8 @@ def demo(var: Path, recordings: Mapping[str, Path], port_base: int | None = None
     script = turns(recordings)
     var = var.resolve()
     _empty(var)
+    # What the clients' library has to say while calls begin and end.
+    logging.basicConfig(filename=var / "clients.log", level=logging.INFO)
     instance = Instance(var, plan_demo(var, port_base or free_block(20)), _step)
 
     async def work() -> int:
