@@ -1,0 +1,379 @@
+"""A bridge's rooms on a real SQLite store, with recording stand-ins for what lies beyond.
+
+Homeserver, media server and scribe are stood in for at their Protocol; their own tests and the
+end-to-end tests use the real ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from bridge.config import Conference, Database, Federation, Homeserver, Settings, Web
+from bridge.errors import Unavailable
+from bridge.ids import media_room
+from bridge.matrix import wire
+from bridge.media.server import MediaParticipant, MediaRoom
+from bridge.rooms.conductor import Conductor
+from bridge.rooms.house import House, Stores
+from bridge.rooms.ledger import read_conferences
+from bridge.rooms.reconcile import Reconciler, ScribeAccess
+from bridge.rooms.worker import Rooms
+from bridge.store.database import open_database
+from bridge.store.grants import Grant
+from bridge.store.inbox import NewEntry
+
+ROOM = "!room"
+BOT = "@visio:a"
+ALICE, BOB, EVE = "@alice:a", "@bob:b", "@eve:evil.example"
+MEDIA = media_room(ROOM)
+T0 = 1_700_000_000_000
+
+SETTINGS = Settings(
+    homeserver=Homeserver(server_name="a"),
+    web=Web(public_url="https://visio.a"),
+    conference=Conference(language="en", empty_timeout_s=60),
+    federation=Federation(allow_servers=["a", "b"]),
+)
+
+
+class StandInHomeserver:
+    """Knows one room's state and people's names."""
+
+    def __init__(self) -> None:
+        self.levels: dict[str, Any] = {"users": {ALICE: 100, BOT: 50}}
+        self.more_state: list[dict[str, Any]] = []
+        self.names = {ALICE: "Alice", BOB: "Bob"}
+        self.joined: list[tuple[str, list[str]]] = []
+        self.reads = 0
+        self.failure: Exception | None = None
+
+    async def join(self, room_id: str, via: Sequence[str] = ()) -> str:
+        self._check()
+        self.joined.append((room_id, list(via)))
+        return room_id
+
+    async def state(self, room_id: str) -> list[dict[str, Any]]:
+        self._check()
+        self.reads += 1
+        return [
+            state_event("m.room.create", {"room_version": "11"}),
+            state_event("m.room.power_levels", self.levels),
+            state_event("m.room.name", {"name": "The room"}),
+            *self.more_state,
+        ]
+
+    async def display_name(self, room_id: str, user_id: str) -> str:
+        self._check()
+        return self.names.get(user_id, user_id)
+
+    def _check(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
+class Bell:
+    """Rings whenever anything was done, for tests that wait for it."""
+
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        """Return when `condition()` holds, which may be awaitable."""
+        while True:
+            self._rung.clear()
+            held = condition()
+            if await held if inspect.isawaitable(held) else held:
+                return
+            await self._rung.wait()
+
+
+class StandInMedia:
+    """Rooms and who is in them; every change is recorded in `calls`."""
+
+    def __init__(self, bell: Bell) -> None:
+        self._bell = bell
+        self.there: dict[str, list[MediaParticipant]] = {}
+        self.calls: list[tuple[str, ...]] = []
+        self.down = False
+
+    async def create_room(
+        self, name: str, *, metadata: str = "", empty_timeout_s: int = 300
+    ) -> MediaRoom:
+        self._check()
+        if name not in self.there:
+            self._note("create", name, metadata)
+            self.there[name] = []
+        return self._room(name)
+
+    async def delete_room(self, name: str) -> bool:
+        self._check()
+        self._note("delete", name)
+        return self.there.pop(name, None) is not None
+
+    async def rooms(self, names: Sequence[str] = ()) -> list[MediaRoom]:
+        self._check()
+        return [self._room(name) for name in self.there]
+
+    async def participants(self, name: str) -> list[MediaParticipant]:
+        self._check()
+        return list(self.there.get(name, []))
+
+    async def remove(self, name: str, identity: str) -> bool:
+        self._check()
+        self._note("remove", name, identity)
+        self.there[name] = [p for p in self.there[name] if p.identity != identity]
+        return True
+
+    def enter(self, identity: str, sid: str, joined_ms: int, name: str = MEDIA) -> None:
+        who = MediaParticipant(identity, sid, "whatever", "ACTIVE", False, joined_ms, ())
+        self.there.setdefault(name, []).append(who)
+
+    def _note(self, *call: str) -> None:
+        self.calls.append(call)
+        self._bell.ring()
+
+    def _room(self, name: str) -> MediaRoom:
+        return MediaRoom(name, "RM", "", len(self.there[name]), 0)
+
+    def _check(self) -> None:
+        if self.down:
+            raise Unavailable("media_unavailable")
+
+
+class StandInScribe:
+    """Sessions, and every call in `calls`."""
+
+    def __init__(self, bell: Bell) -> None:
+        self._bell = bell
+        self.connected = True
+        self.sessions: dict[str, str] = {}
+        self.calls: list[tuple[str, Any]] = []
+
+    async def start(self, session: dict[str, Any]) -> None:
+        self.calls.append(("start", session))
+        self.sessions[session["conference"]] = "listening"
+
+    async def update(self, conference: str, **flags: Any) -> None:
+        self.calls.append(("update", {"conference": conference, **flags}))
+
+    async def stop(self, conference: str) -> None:
+        self.calls.append(("stop", conference))
+        self.sessions.pop(conference, None)
+        self._bell.ring()
+
+
+def state_event(kind: str, content: dict[str, Any], key: str = "") -> dict[str, Any]:
+    return {"type": kind, "state_key": key, "sender": ALICE, "content": content}
+
+
+@dataclass
+class World:
+    """The rooms' code and everything it touches. `now_ms` is its clock."""
+
+    stores: Stores
+    homeserver: StandInHomeserver = field(default_factory=StandInHomeserver)
+    bell: Bell = field(default_factory=Bell)
+    now_ms: int = T0
+    woken: list[str] = field(default_factory=list)
+    count: int = 0
+    working: bool = False
+
+    def __post_init__(self) -> None:
+        self.media = StandInMedia(self.bell)
+        self.scribe = StandInScribe(self.bell)
+        self.house = House.of(SETTINGS, BOT)
+        self.conductor = Conductor(
+            self.house,
+            self.stores,
+            self.homeserver,
+            clock_ms=lambda: self.now_ms,
+            new_id=lambda: f"conf-{self.now_ms - T0}",
+        )
+        self.rooms = Rooms(
+            self.stores,
+            self.conductor,
+            on_handled=self._handled,
+            registry=CollectorRegistry(),
+            clock_ms=lambda: self.now_ms,
+            first_rest_s=0.01,
+        )
+        self.reconciler = Reconciler(
+            self.house,
+            self.stores,
+            self.media,
+            self.scribe,
+            ScribeAccess(url="ws://media", token=lambda room, identity: f"token of {identity}"),
+            take=self.rooms.take,
+            clock_ms=lambda: self.now_ms,
+            see_s=0.05,
+            due_s=0.05,
+        )
+
+    def _handled(self, room_ids: Any) -> None:
+        woken = list(room_ids)
+        self.woken += woken
+        if self.working:
+            self.reconciler.wake(woken)
+        self.bell.ring()
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """Worker and reconciler running, the one waking the other, as in the bridge."""
+        self.working = True
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(part.run()) for part in (self.rooms, self.reconciler)]
+            yield
+            for task in running:
+                task.cancel()
+
+    # ---- what happens
+
+    async def give(self, *entries: NewEntry) -> None:
+        """Commit entries and handle all that waits, in order."""
+        await self.stores.inbox.commit(entries, now_ms=self.now_ms)
+        while (entry := await self.stores.inbox.next(ROOM)) is not None:
+            await self.conductor.handle(entry)
+
+    async def say(self, sender: str, body: str, /, **content: Any) -> str:
+        entry = self.message(sender, body, **content)
+        await self.give(entry)
+        return entry.key
+
+    def message(self, sender: str, body: str, /, **content: Any) -> NewEntry:
+        return self.event(wire.MESSAGE, sender, {"msgtype": "m.text", "body": body, **content})
+
+    def event(
+        self,
+        kind: str,
+        sender: str,
+        content: dict[str, Any],
+        key: str | None = None,
+        ago_ms: int = 0,
+    ) -> NewEntry:
+        self.count += 1
+        event_id = f"$event{self.count}"
+        event: dict[str, Any] = {
+            "type": kind,
+            "room_id": ROOM,
+            "event_id": event_id,
+            "sender": sender,
+            "origin_server_ts": self.now_ms - ago_ms,
+            "content": content,
+        }
+        if key is not None:
+            event["state_key"] = key
+        return NewEntry(ROOM, "matrix", event_id, event)
+
+    def wish(self, content: dict[str, Any], sender: str = ALICE, ago_ms: int = 0) -> NewEntry:
+        return self.event(wire.CONFERENCE, sender, content, "", ago_ms)
+
+    def member(self, user: str, membership: str, sender: str = ALICE, **more: Any) -> NewEntry:
+        return self.event(wire.MEMBER, sender, {"membership": membership, **more}, user)
+
+    async def grant(self, user: str, revoked_ms: int | None = None) -> Grant:
+        grant = Grant(
+            media_room=MEDIA,
+            identity=f"{user}:D",
+            room_id=ROOM,
+            user_id=user,
+            device_id="D",
+            granted_ms=self.now_ms,
+            revoked_ms=revoked_ms,
+        )
+        await self.stores.grants.put(grant)
+        return grant
+
+    def enters(self, user: str, sid: str, *, ago_ms: int = 0) -> NewEntry:
+        """The webhook of somebody joining the media."""
+        return self.webhook("participant_joined", f"{user}:D", sid, self.now_ms - ago_ms)
+
+    def leaves(self, user: str, sid: str) -> NewEntry:
+        return self.webhook("participant_left", f"{user}:D", sid, self.now_ms)
+
+    def webhook(self, event: str, identity: str, sid: str, at_ms: int) -> NewEntry:
+        payload = {
+            "event": event,
+            "id": f"EV-{event}-{sid}",
+            "created_at": at_ms // 1000,
+            "room": {"name": MEDIA, "sid": "RM1"},
+            "participant": {"identity": identity, "sid": sid, "joined_at_ms": at_ms},
+        }
+        return NewEntry(ROOM, "media", payload["id"], payload)
+
+    async def segment(
+        self, segment: str, user: str, text: str, /, *, rev: int = 0, at: int = 0, **more: Any
+    ) -> None:
+        await self.give(self.heard(segment, user, text, rev=rev, at=at, **more))
+
+    def heard(
+        self, segment: str, user: str, text: str, /, *, rev: int = 0, at: int = 0, **more: Any
+    ) -> NewEntry:
+        frame = {
+            "type": "segment",
+            "key": f"{segment}:{rev}",
+            "conference": f"conf-{0}",
+            "room_id": ROOM,
+            "segment": segment,
+            "rev": rev,
+            "identity": f"{user}:D",
+            "name": "Somebody else entirely",
+            "text": text,
+            "language": "en",
+            "start_ms": at,
+            "end_ms": at + 500,
+            "engine": "test",
+            **more,
+        }
+        return NewEntry(ROOM, "scribe", frame["key"], frame)
+
+    # ---- what came of it
+
+    async def conferences(self) -> list[Any]:
+        return read_conferences(await self.stores.conferences.load(None, ROOM))
+
+    async def rows(self) -> list[dict[str, Any]]:
+        rows = await self.stores.db.fetch("SELECT * FROM outbox ORDER BY seq")
+        return [{**dict(row), "content": json.loads(row["content"])} for row in rows]
+
+    async def txns(self) -> list[str]:
+        return [row["txn_id"] for row in await self.rows()]
+
+    async def bodies(self) -> list[str]:
+        """First lines of all messages, edits as `* …`."""
+        rows = await self.rows()
+        return [r["content"]["body"].split("\n")[0] for r in rows if r["kind"] == "message"]
+
+    async def set_aside(self) -> list[str]:
+        rows = await self.stores.db.fetch("SELECT reason FROM inbox WHERE state = 'set_aside'")
+        return [row["reason"] for row in rows]
+
+
+@dataclass
+class Worlds:
+    """Opens worlds on one database file, one after the other: a restart of the bridge."""
+
+    folder: Path
+    opened: list[Any] = field(default_factory=list)
+
+    async def open(self, name: str = "colloque") -> World:
+        settings = Settings(database=Database(url=f"sqlite:{self.folder / name}.db"))
+        db = await open_database(settings)
+        self.opened.append(db)
+        return World(Stores.over(db))
+
+    async def close(self) -> None:
+        for db in self.opened:
+            await db.stop()
+        self.opened.clear()
