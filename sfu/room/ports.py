@@ -95,10 +95,8 @@ class ClientSource:
             self._send(feedback.build_pli(FEEDBACK_SSRC, ssrc))
 
     def nack(self, layer: int, sequences: Sequence[int]) -> None:
-        """Ask for packets of a layer again."""
-        ssrc = self._ssrcs[layer]
-        if ssrc is not None:
-            self._send(feedback.build_nack(FEEDBACK_SSRC, ssrc, sequences))
+        """Ask for packets of a layer again; only a layer with packets can miss some."""
+        self._send(feedback.build_nack(FEEDBACK_SSRC, self._ssrcs[layer] or 0, sequences))
 
     def demand(self, layers: tuple[bool, ...]) -> None:
         """Tell the room which layers anybody wants."""

@@ -105,6 +105,7 @@ class Publication:
         self.upstream = upstream
         self.muted = False
         self.active = False
+        self.flow_changes = 0  # grows when a layer begins or ceases to flow
         self.layers = tuple(
             Layer(index, rid, codec.clock_rate, sizes[index] if index < len(sizes) else (0, 0))
             for index, rid in enumerate(rids or ("",))
@@ -152,6 +153,7 @@ class Publication:
             self._outbox.event(TrackActive(self.sid))
         if not layer.flowing:
             layer.flowing = True
+            self.flow_changes += 1
             self._outbox.event(LayerActive(self.sid, layer.index, True))
 
     @staticmethod
@@ -186,6 +188,7 @@ class Publication:
                 self.keyframe(layer.index, now)
             if layer.flowing and self.kind == "video" and now - layer.last_packet > FLOW_TIMEOUT:
                 layer.flowing = False
+                self.flow_changes += 1
                 self._outbox.event(LayerActive(self.sid, layer.index, False))
 
     def update_demand(self, wanted: Iterable[int], now: float) -> None:

@@ -62,7 +62,7 @@ class Subscription:
         self._outbox = outbox
         self._drops = drops
         self._wish: tuple[int | None, int, int] = (None, 0, 0)
-        self._stale = True
+        self._selected_at = -1  # the publication's flow_changes when the layer was chosen
         self._interrupted = False
         self._munger = Munger(publication.codec.clock_rate)
         self._history = History(HISTORY[publication.kind])
@@ -80,7 +80,7 @@ class Subscription:
         """What the subscriber asks for (track_setting); effective with the next packet or tick."""
         self.enabled = enabled
         self._wish = (quality, width, height)
-        self._stale = True
+        self._selected_at = -1
 
     def reconfigure(self, *, payload_type: int, plan: ExtensionPlan) -> None:
         """A later negotiation changed numbers; the stream goes on."""
@@ -94,7 +94,7 @@ class Subscription:
 
     def select(self, now: float) -> None:
         """Choose the layer anew and ask for the key frame a switch needs."""
-        self._stale = False
+        self._selected_at = self.publication.flow_changes
         states = self.publication.states
         quality, width, height = self._wish
         self.desired = desired_layer(states, quality=quality, width=width, height=height)
@@ -125,7 +125,7 @@ class Subscription:
             self._interrupted = True
             self._drops[Drop.SUBSCRIPTION_DISABLED] += 1
             return
-        if self._stale:
+        if self._selected_at != self.publication.flow_changes:
             self.select(view.now)
         if view.layer == self.current and not self._interrupted and self._munger.follows(view):
             self._send(view)

@@ -36,6 +36,13 @@ def test_a_packet_is_rewritten_for_each_subscriber(room: Room) -> None:
     assert TrackActive("TR_A") in batch.events
 
 
+def test_an_extension_the_publisher_did_not_send_is_left_out(room: Room) -> None:
+    room.subscribe("TR_A", level=7)
+    room.send(packet(1))
+    (data,) = room.drain()[0]
+    assert data[:1] == b"\x80"
+
+
 def test_a_pause_leaves_no_gap_and_keeps_the_clock(room: Room) -> None:
     subscription = room.subscribe("TR_A")
     room.send(packet(1))

@@ -108,7 +108,7 @@ def test_the_highest_flowing_layer_is_chosen_and_switches_are_seamless(room: Sim
     assert subscription.current == 2
     received += room.received()
     assert contiguous(received)
-    assert [key for *_, key in received] == [True, False, False, True, False]
+    assert [key for *_, key in received] == [True, False, False, True, True, False]
 
 
 def test_the_subscriber_chooses_by_quality_and_by_size(room: Simulcast) -> None:
@@ -325,8 +325,8 @@ def test_repairs_come_in_a_stream_of_their_own(room: Simulcast) -> None:
     first = [sequence for sequence, *_ in room.received()]
     room.send(rtx(lost, mid=b"1", repaired=b"f"), rtx(lost))
     recovered = room.received()
-    assert [sequence for sequence, *_ in recovered] == [first[0] + 1 & 0xFFFF]
-    assert room.forwarding.drops == {Drop.OTHER_LAYER: 1, Drop.DUPLICATE: 1}
+    assert [sequence for sequence, *_ in recovered] == [first[-1] - 1 & 0xFFFF]
+    assert room.forwarding.drops == {Drop.DUPLICATE: 1}
     room.send(packet(8, ssrc=99, payload_type=97, payload=b""))
     assert room.forwarding.drops[Drop.PADDING] == 1
     room.send(packet(8, ssrc=99, payload_type=96, payload=b"abc"))
@@ -360,6 +360,22 @@ def test_a_cut_vp8_packet_is_malformed(room: Simulcast) -> None:
     room.subscribe("TR_V")
     room.send(packet(1, ssrc=F, payload_type=96, payload=b"\x90", mid=b"1", rid=b"f"))
     assert room.forwarding.drops == {Drop.MALFORMED: 1}
+
+
+def test_a_layer_without_a_good_packet_is_not_reported(room: Simulcast) -> None:
+    room.send(packet(1, ssrc=F, payload_type=96, payload=b"\x90", mid=b"1", rid=b"f"))
+    room.tick()
+    assert all(
+        block.packet_type != rtcp.RR for data in room.drain()[1] for block in rtcp.walk(data)
+    )
+
+
+def test_a_key_frame_without_its_size_is_one_all_the_same(room: Simulcast) -> None:
+    subscription = room.subscribe("TR_V")
+    cut = vp8(1, key=True)[:9]
+    room.send(packet(1, ssrc=F, payload_type=96, payload=cut, mid=b"1", rid=b"f"))
+    assert len(room.received()) == 1
+    assert subscription.publication.layers[2].size == (0, 0)
 
 
 def test_unknown_rids_and_foreign_extension_values_are_dropped(room: Simulcast) -> None:
