@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import Any, TypedDict
@@ -66,7 +67,16 @@ class Homeserver(MatrixApi):
         it delivers what waits at once. Raises HomeserverError where the way back is closed.
         """
         path = f"/_matrix/client/v1/appservice/{_q(self._registration.id)}/ping"
-        await self.request("POST", path, body={"transaction_id": "ping"})
+        for pause_s in (0.1, 0.3, 1.0, None):
+            try:
+                await self.request("POST", path, body={"transaction_id": "ping"})
+                return
+            except HomeserverError as error:
+                # Synapse keeps connections, and tries each that our last process left behind
+                # before it opens a new one.
+                if error.errcode != "M_CONNECTION_FAILED" or pause_s is None:
+                    raise
+            await asyncio.sleep(pause_s)
 
     async def reachable(self) -> bool:
         """Whether the homeserver answers at all."""

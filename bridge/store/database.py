@@ -100,6 +100,13 @@ class _Postgres(Database, PostgresDatabase):
 
 
 class _SqliteConnection(TxnConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        # A bridge that fails before it closes its database must end, not wait for this thread.
+        # (Until aiosqlite 0.21 the connection was the thread.)
+        thread: Any = getattr(self, "_thread", self)
+        thread.daemon = True
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:  # type: ignore[override]
         if self.in_transaction:

@@ -73,6 +73,7 @@ class FakeHomeserver:
         self.requests: list[tuple[str, str]] = []
         self.uploads: dict[str, tuple[bytes, str, str]] = {}
         self.registered: set[str] = set()
+        self.profile: dict[str, Any] = {}
         self.pings = 0
         self.knows_is_joined = True
         self.most_in_flight: Counter[str] = Counter()  # by room: writes at the same time
@@ -316,7 +317,13 @@ class FakeHomeserver:
         )
 
     def _profile(self, request: web.Request, parts: list[str], body: bytes) -> web.Response:
-        return web.json_response({})
+        if request.method == "PUT":
+            self.profile.update(json.loads(body))
+            return web.json_response({})
+        return web.json_response(self.profile)
+
+    def _versions(self, request: web.Request, parts: list[str], body: bytes) -> web.Response:
+        return web.json_response({"versions": ["v1.11"], "unstable_features": {}})
 
 
 @dataclass
@@ -357,6 +364,8 @@ _RULES = [
     _Rule("POST", "_matrix/media/v3/upload", FakeHomeserver._upload),
     _Rule("POST", f"{_V3}/user/*/openid/request_token", FakeHomeserver._openid),
     _Rule("PUT", f"{_V3}/profile/*/displayname", FakeHomeserver._profile),
+    _Rule("GET", f"{_V3}/profile/*", FakeHomeserver._profile),
+    _Rule("GET", "_matrix/client/versions", FakeHomeserver._versions),
 ]
 
 

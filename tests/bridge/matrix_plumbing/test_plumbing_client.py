@@ -26,6 +26,35 @@ async def test_ping(fake: FakeHomeserver, client: Homeserver) -> None:
     assert fake.pings == 1
 
 
+async def test_a_ping_outlives_the_connections_of_our_last_process(
+    fake: FakeHomeserver, client: Homeserver
+) -> None:
+    failed = {"errcode": "M_CONNECTION_FAILED", "error": "AlreadyCancelled"}
+    fake.fault("/ping", status=502, body=failed, times=2)
+    await client.ping()
+    assert fake.pings == 1
+
+
+async def test_a_ping_that_cannot_come_back_says_so(
+    fake: FakeHomeserver, client: Homeserver
+) -> None:
+    fake.fault("/ping", status=502, body={"errcode": "M_BAD_STATUS", "error": "403"})
+    with pytest.raises(HomeserverError, match="M_BAD_STATUS"):
+        await client.ping()
+
+
+async def test_the_bots_name_is_set_once(fake: FakeHomeserver, client: Homeserver) -> None:
+    await client.ensure_display_name("Visio")
+    await client.ensure_display_name("Other")
+    assert fake.profile == {"displayname": "Visio"}
+
+
+async def test_reachable(fake: FakeHomeserver, client: Homeserver) -> None:
+    assert await client.reachable()
+    await fake.stop()
+    assert not await client.reachable()
+
+
 async def test_rooms_members_and_state(fake: FakeHomeserver, client: Homeserver) -> None:
     fake.room(ROOM, BOB)
     assert await client.join(ROOM, via=["other.test"]) == ROOM

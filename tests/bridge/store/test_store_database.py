@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -171,3 +173,14 @@ async def test_a_relative_sqlite_path_counts_from_the_configuration(
     db = await open_database(config.Settings(database=config.Database(url=url), base=tmp_path))
     await db.stop()
     assert (tmp_path / "sub" / "x.db").exists()
+
+
+def test_a_process_that_never_closes_its_database_ends(tmp_path: Path) -> None:
+    program = (
+        "import asyncio\n"
+        "from bridge import config\n"
+        "from bridge.store.database import open_database\n"
+        f"url = 'sqlite:{tmp_path}/x.db'\n"
+        "asyncio.run(open_database(config.Settings(database=config.Database(url=url))))\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
