@@ -28,6 +28,8 @@ CARD_PAUSE_MS = 3_000
 """Comings and goings within this time become one edit of the card: each edit is stored for ever."""
 SCRIBE_GRACE_MS = 10_000
 """How long the documents wait for the scribe's last segments after the end."""
+STAYS_KEPT = 20
+"""Connections of one person that a snapshot remembers."""
 LATE_PAUSE_MS = 10_000
 """Segments that arrive after the documents are gathered this long before new documents."""
 
@@ -377,12 +379,19 @@ def _joined(c: Conference, event: ParticipantJoined, now_ms: int) -> Conference:
     return _card_soon(
         replace(
             c,
-            stays=(*stays, stay),
+            stays=(*_recent(stays, event.user_id), stay),
             empty_since_ms=None,
             media_sid=event.media_sid or c.media_sid,
         ),
         now_ms,
     )
+
+
+def _recent(stays: tuple[Stay, ...], user_id: str) -> tuple[Stay, ...]:
+    """Without a person's oldest stays: a bad network must not make the snapshot grow for ever."""
+    old = [s.sid for s in stays if s.user_id == user_id and s.left_ms is not None]
+    dropped = set(old[: -STAYS_KEPT + 1])
+    return tuple(stay for stay in stays if stay.sid not in dropped)
 
 
 def _left(c: Conference, sid: str, now_ms: int) -> Conference:

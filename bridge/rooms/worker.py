@@ -7,6 +7,7 @@ tried five times, and is then set aside with a reference, so that it never block
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import time
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 5
 _WAITED_FOR: tuple[type[Exception], ...] = (Unavailable, HomeserverError, *DATABASE_ERRORS)
 FIRST_REST_S, LAST_REST_S = 0.5, 10.0
+SWEEP_S = 10.0
 
 Woken = Callable[[Iterable[str]], None]
 
@@ -71,8 +73,9 @@ class Rooms:
 
     async def run(self) -> None:
         """Begin with what waited over the restart, then work until cancelled."""
-        self.wake(await self._stores.inbox.waiting_rooms())
-        await self._turns.run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._turns.run())
+            tasks.create_task(self._sweep())
 
     async def idle(self) -> None:
         """Return when nothing is left to handle."""
@@ -93,10 +96,20 @@ class Rooms:
         if room_id is None:
             return
         self._on_handled([room_id])
-        if state in {"stopped", "failed"}:
+        # "lost": the scribe has restarted, and is asked again in a moment. Nobody need know.
+        if state == "stopped" or (state == "failed" and frame.get("detail") != "lost"):
             payload = {"type": "session", "conference": conference, "state": state}
             key = f"session:{conference}:{state}"
             await self.take([NewEntry(room_id, "scribe", key, payload)])
+
+    async def _sweep(self) -> None:
+        """Find what waits although nobody woke its room: committed, and then we were killed."""
+        while True:
+            try:
+                self.wake(await self._stores.inbox.waiting_rooms())
+            except DATABASE_ERRORS as error:
+                log.error("the inbox cannot be read: %s", error)
+            await asyncio.sleep(SWEEP_S)
 
     async def _room_of(self, conference: str) -> str | None:
         for room_id in await self._stores.conferences.active():

@@ -11,6 +11,7 @@ from bridge.domain.conference import (
     CARD_PAUSE_MS,
     LATE_PAUSE_MS,
     SCRIBE_GRACE_MS,
+    STAYS_KEPT,
     Effect,
     Event,
     MediaClosed,
@@ -118,6 +119,15 @@ def test_connecting_again_ends_the_older_connection_whatever_order_it_is_told_in
     assert call.c.empty_since_ms is None
     assert call.c.media_sid == "RM2"
     assert len(call.c.people) == 1
+
+
+def test_a_bad_network_does_not_make_the_snapshot_grow() -> None:
+    call = Call()
+    call.do(joined(BOB, "B"))
+    for number in range(3 * STAYS_KEPT):
+        call.do(joined(ALICE, f"P{number}"))
+    assert len(call.c.stays) == STAYS_KEPT + 1
+    assert [stay.sid for stay in call.c.present] == ["B", f"P{3 * STAYS_KEPT - 1}"]
 
 
 def test_who_left_leaves_once() -> None:

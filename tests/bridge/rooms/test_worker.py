@@ -39,7 +39,7 @@ async def test_begins_with_what_waited_over_the_restart(worlds: Worlds) -> None:
     await worlds.close()
     again = await worlds.open()
     async with at_work(again.rooms):
-        await again.rooms.idle()
+        await again.bell.until(lambda: again.woken)
     assert len(await again.bodies()) == 1
 
 
@@ -127,9 +127,12 @@ async def test_news_of_a_session_find_their_room(world: World) -> None:
     await world.give(world.wish({"active": True, "transcript": True}))
     await world.rooms.session({"conference": "of nobody", "state": "stopped"})
     assert world.woken == []
+    lost = {"conference": "conf-0", "state": "failed", "detail": "lost"}
+    await world.rooms.session(lost)
+    assert await world.stores.inbox.next(ROOM) is None
     for state in ("listening", "failed", "failed", "stopped"):
-        await world.rooms.session({"conference": "conf-0", "state": state})
-    assert world.woken == [ROOM] * 4
+        await world.rooms.session({"conference": "conf-0", "state": state, "detail": ""})
+    assert world.woken == [ROOM] * 5
     rows = await world.stores.db.fetch("SELECT key FROM inbox WHERE kind = 'scribe' ORDER BY seq")
     assert [row["key"] for row in rows] == ["session:conf-0:failed", "session:conf-0:stopped"]
 
