@@ -95,18 +95,18 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from bridge import app
+    from bridge.app import run
 
     settings = config.load(arguments.config)
     logging.basicConfig(level=settings.log_level, format=_FORMAT)
-    asyncio.run(app.run(settings))
+    asyncio.run(run(settings))
     return 0
 
 
 def _scribe(words: list[str]) -> int:
-    from bridge.scribe import process
+    from bridge.scribe.process import main as scribe
 
-    return int(process.main(words) or 0)
+    return scribe(words)
 
 
 # files an administrator starts from
