@@ -71,7 +71,7 @@ export const en = {
   'call.cameraOn': 'Start camera',
   'call.captions': 'Captions',
   'call.size': 'Text size',
-  'call.sizeLabel': 'Caption size: {size} %. Change.',
+  'call.sizeLabel': 'Text size of captions: {size} %',
   'call.log': 'History',
   'call.settings': 'Settings',
   'call.sound': 'Turn sound on',

@@ -71,7 +71,7 @@ export const fr = {
   'call.cameraOn': 'Activer la caméra',
   'call.captions': 'Sous-titres',
   'call.size': 'Taille du texte',
-  'call.sizeLabel': 'Taille des sous-titres : {size} %. Changer.',
+  'call.sizeLabel': 'Taille du texte des sous-titres : {size} %',
   'call.log': 'Historique',
   'call.settings': 'Réglages',
   'call.sound': 'Activer le son',

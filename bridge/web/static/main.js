@@ -15,7 +15,7 @@ import { Conference } from './conference.js';
 import { show, showProblem } from './views.js';
 
 /** What is under way; `turn` counts navigations, so that a slow answer cannot undo a newer one. */
-const app = { config: null, account: null, lobby: null, conference: null, turn: 0 };
+export const app = { config: null, account: null, lobby: null, conference: null, turn: 0 };
 
 async function start() {
   speak(preferredLanguage());

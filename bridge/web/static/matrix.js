@@ -79,9 +79,13 @@ export class Account {
     return asked(`${this.homeserver}${CLIENT}${path}`, { ...options, token: this.#token }, 'homeserver');
   }
 
-  /** One full, filtered sync: what `rooms.js` reads the list of rooms from. */
+  /**
+   * One whole, filtered sync: what `rooms.js` reads the list of rooms from. Such a sync is answered
+   * at once whatever its `timeout`; a new value each time keeps Synapse from repeating what it
+   * answered up to two minutes ago (its sync_response_cache_duration).
+   */
   sync(filter) {
-    const query = new URLSearchParams({ filter: JSON.stringify(filter), full_state: 'true' });
+    const query = new URLSearchParams({ filter: JSON.stringify(filter), timeout: Date.now() % 30_000 });
     return this.ask(`/sync?${query}`, { limitMs: 30_000 });
   }
 

@@ -70,6 +70,8 @@ export class Tiles {
     this.list = list;
     this.tiles = new Map();
     list.replaceChildren();
+    this.sized = new ResizeObserver(() => this.#layOut());
+    this.sized.observe(list);
   }
 
   /** Makes the list agree with the people of a call. */
@@ -99,6 +101,7 @@ export class Tiles {
   }
 
   clear() {
+    this.sized.disconnect();
     for (const [key, tile] of this.tiles) this.#remove(key, tile);
   }
 
@@ -113,8 +116,22 @@ export class Tiles {
   }
 
   #layOut() {
-    const columns = Math.ceil(Math.sqrt(this.tiles.size || 1));
-    this.list.style.setProperty('--columns', columns);
-    this.list.style.setProperty('--rows', Math.ceil((this.tiles.size || 1) / columns));
+    const { clientWidth, clientHeight } = this.list;
+    this.list.style.setProperty('--tile', `${tileWidth(this.tiles.size, clientWidth, clientHeight)}px`);
   }
+}
+
+const GAP = 12;
+const SHAPE = 16 / 9;
+
+/** The greatest width at which `count` tiles of 16:9 fit a stage, all in pixels. */
+function tileWidth(count, width, height) {
+  let best = 0;
+  for (let columns = 1; columns <= count; columns += 1) {
+    const rows = Math.ceil(count / columns);
+    const byWidth = (width - GAP * (columns - 1)) / columns;
+    const byHeight = ((height - GAP * (rows - 1)) / rows) * SHAPE;
+    best = Math.max(best, Math.min(byWidth, byHeight));
+  }
+  return Math.floor(best);
 }
