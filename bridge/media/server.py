@@ -5,10 +5,11 @@ Nothing else of the bridge speaks to a media server, so one is exchanged for ano
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import aiohttp
 from google.protobuf.message import DecodeError
@@ -18,9 +19,6 @@ from livekit.protocol import models, room
 
 from bridge.errors import Unavailable
 from bridge.media.keys import ApiKey
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 UNAVAILABLE = "media_unavailable"
 """Key of the sentence said when the media server does not answer."""
@@ -70,7 +68,7 @@ class MediaServer:
     def __init__(self, api_url: str, key: ApiKey, *, timeout_s: float = 5.0) -> None:
         self._api_url = api_url
         self._key = key
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
 
     async def create_room(
@@ -88,12 +86,12 @@ class MediaServer:
             empty_timeout=empty_timeout_s,
             departure_timeout=departure_timeout_s,
         )
-        with _unavailable():
+        async with self._answering():
             return _room(await self._service().create_room(wish))
 
     async def delete_room(self, name: str) -> bool:
         """End a room and disconnect everybody in it. False: there was none."""
-        with _unavailable():
+        async with self._answering():
             try:
                 await self._service().delete_room(room.DeleteRoomRequest(room=name))
             except ServerError as error:
@@ -102,13 +100,13 @@ class MediaServer:
 
     async def rooms(self, names: Sequence[str] = ()) -> list[MediaRoom]:
         """The rooms that exist now; those of `names` if any are given."""
-        with _unavailable():
+        async with self._answering():
             answer = await self._service().list_rooms(room.ListRoomsRequest(names=list(names)))
         return [_room(one) for one in answer.rooms]
 
     async def participants(self, name: str) -> list[MediaParticipant]:
         """Who is in a room now. Empty for a room that does not exist."""
-        with _unavailable():
+        async with self._answering():
             try:
                 answer = await self._service().list_participants(
                     room.ListParticipantsRequest(room=name)
@@ -120,7 +118,7 @@ class MediaServer:
 
     async def remove(self, name: str, identity: str) -> bool:
         """Disconnect one participant. False: they were not there."""
-        with _unavailable():
+        async with self._answering():
             try:
                 await self._service().remove_participant(
                     room.RoomParticipantIdentity(room=name, identity=identity)
@@ -131,7 +129,7 @@ class MediaServer:
 
     async def mute(self, name: str, identity: str, track_sid: str, *, muted: bool = True) -> bool:
         """Mute a participant's track. False: no such participant or track."""
-        with _unavailable():
+        async with self._answering():
             try:
                 await self._service().mute_published_track(
                     room.MuteRoomTrackRequest(
@@ -154,7 +152,7 @@ class MediaServer:
         )
         if topic:
             packet.topic = topic
-        with _unavailable():
+        async with self._answering():
             try:
                 await self._service().send_data(packet)
             except ServerError as error:
@@ -174,24 +172,28 @@ class MediaServer:
         if self._session is not None:
             await self._session.close()
 
+    @asynccontextmanager
+    async def _answering(self) -> AsyncIterator[None]:
+        """Whatever goes wrong on the way is one thing to the caller: the server is not to be had.
+
+        The limit is set here: livekit-api hands `timeout=None` to aiohttp, which is no limit at all
+        and overrules the session's.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                yield
+        except (aiohttp.ClientError, TimeoutError, OSError, DecodeError) as error:
+            raise Unavailable(UNAVAILABLE, reason=type(error).__name__) from error
+        except ServerError as error:
+            raise Unavailable(UNAVAILABLE, reason=f"{error.status} {error.code}") from error
+
     def _service(self) -> RoomService:
         if self._session is None:  # made here because aiohttp wants a running loop
-            self._session = aiohttp.ClientSession(timeout=self._timeout)
+            self._session = aiohttp.ClientSession()
         # failover=False: that is a feature of LiveKit's own cloud; ours is to say "not now" soon.
         return RoomService(
             self._session, self._api_url, self._key.key, self._key.secret, failover=False
         )
-
-
-@contextmanager
-def _unavailable() -> Iterator[None]:
-    """Whatever goes wrong on the way is one thing to the caller: the server is not to be had."""
-    try:
-        yield
-    except (aiohttp.ClientError, TimeoutError, OSError, DecodeError) as error:
-        raise Unavailable(UNAVAILABLE, reason=type(error).__name__) from error
-    except ServerError as error:
-        raise Unavailable(UNAVAILABLE, reason=f"{error.status} {error.code}") from error
 
 
 def _absent(error: ServerError) -> bool:

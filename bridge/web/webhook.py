@@ -12,8 +12,10 @@ from prometheus_client import CollectorRegistry, Counter
 
 from bridge.matrix.answers import matrix_error
 from bridge.media.keys import ApiKey
-from bridge.media.webhooks import MAX_BYTES, InvalidWebhook, verify
+from bridge.media.webhooks import MAX_BYTES, InvalidWebhook, MediaEvent, verify
+from bridge.store.database import DATABASE_ERRORS
 from bridge.store.inbox import Inbox, NewEntry
+from bridge.store.text import plain
 
 log = logging.getLogger(__name__)
 
@@ -58,16 +60,25 @@ class Webhook:
             if error.signed:
                 return self._refused(400, "M_BAD_JSON", str(error))
             return self._refused(401, "M_UNAUTHORIZED", str(error))
-        room_id = await self._rooms.room_of(event.media_room) if event.media_room else None
+        try:
+            rooms = await self._commit(event)
+        except DATABASE_ERRORS as error:
+            log.error("a webhook could not be stored: %s", error)
+            return matrix_error(503, "M_UNKNOWN", "The event could not be stored")
+        if rooms:
+            self._on_commit(rooms)
+        return web.json_response({})
+
+    async def _commit(self, event: MediaEvent) -> set[str]:
+        room_id = await self._rooms.room_of(plain(event.media_room))
         if room_id is None:
             # A cluster serves others too, and tells everybody everything.
             self._count.labels(outcome="not_ours").inc()
-            return web.json_response({})
-        entry = NewEntry(room_id, "media", event.id, event.payload)
+            return set()
+        entry = NewEntry(room_id, "media", plain(event.id), event.payload)
         rooms = await self._inbox.commit([entry], now_ms=int(self._clock() * 1000))
         self._count.labels(outcome="new" if rooms else "repeated").inc()
-        self._on_commit(rooms)
-        return web.json_response({})
+        return rooms
 
     def _refused(self, status: int, errcode: str, reason: str) -> web.Response:
         self._count.labels(outcome="refused").inc()
