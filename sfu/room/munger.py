@@ -1,18 +1,21 @@
 """Continuity for one subscriber: numbers, clock and VP8 counters across switches and pauses."""
 
+from bisect import bisect_left
+
 from sfu.room.publication import Layer
 from sfu.room.view import View
 from sfu.rtp import vp8
 from sfu.rtp.sequence import forward_distance
 
+MAX_SKIPPED = 512  # left-out packets remembered for the sake of late ones
 MAX_CLOCK_DISAGREEMENT = 1.0  # seconds between what SR clocks and arrival times say
 
 
 class Munger:
     """Rewrites sequence, timestamp, picture id and TL0PICIDX of one outgoing stream.
 
-    Offsets change only at `rebase`; between two of them the stream is the layer's own, so that
-    packets that come late or again find their place by arithmetic.
+    Offsets change at `rebase`, and by one at each packet left out by `skip`; a packet that comes
+    late finds its place by counting what was left out after it.
     """
 
     def __init__(self, clock_rate: int) -> None:
@@ -21,6 +24,8 @@ class Munger:
         self._base = 0
         self._epoch = -1
         self._offset = 0
+        self._newest = 0
+        self._skipped: list[int] = []
         self._picture_offset = 0
         self._tl0_offset = 0
         self.timestamp_offset = 0
@@ -57,6 +62,8 @@ class Munger:
     def _set_base(self, view: View, sequence: int) -> None:
         self._base, self._epoch = view.number, view.epoch
         self._offset = sequence - view.number
+        self._newest = view.number - 1
+        self._skipped.clear()
 
     def _rebase_picture(self, view: View) -> None:
         descriptor = view.descriptor
@@ -87,9 +94,26 @@ class Munger:
         on_old = before.report.timestamp + since + round(between * self._clock_rate)
         return on_old + self.timestamp_offset & 0xFFFFFFFF
 
+    def skip(self, view: View) -> bool:
+        """Leave a packet out without a gap. False: it came late, and its number must be used."""
+        if view.number <= self._newest:
+            return False
+        self._newest = view.number
+        self._offset -= 1
+        self._skipped.append(view.number)
+        if len(self._skipped) > MAX_SKIPPED:
+            del self._skipped[: MAX_SKIPPED // 2]
+            # What came before cannot be placed any more.
+            self._base = max(self._base, self._skipped[0])
+        return True
+
     def apply(self, view: View) -> tuple[int, int, bytes]:
         """(sequence, timestamp, descriptor bytes) of the packet as it goes out."""
         sequence = view.number + self._offset
+        if view.number > self._newest:
+            self._newest = view.number
+        else:
+            sequence += len(self._skipped) - bisect_left(self._skipped, view.number)
         timestamp = view.header.timestamp + self.timestamp_offset & 0xFFFFFFFF
         if sequence > self.last_sequence:
             self._advance(view, sequence, timestamp)

@@ -128,7 +128,10 @@ class Subscription:
         if self._selected_at != self.publication.flow_changes:
             self.select(view.now)
         if view.layer == self.current and not self._interrupted and self._munger.follows(view):
-            self._send(view)
+            if view.padding and self._munger.skip(view):
+                self._drops[Drop.PADDING] += 1
+            else:
+                self._send(view)
             return
         reason = self._join(view)
         if reason is None:

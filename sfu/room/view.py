@@ -8,7 +8,11 @@ ExtensionPlan = tuple[tuple[str, int], ...]
 
 
 class View:
-    """A media packet of one layer. `number` and `epoch` come from the layer's Reception."""
+    """A media packet of one layer. `number` and `epoch` come from the layer's Reception.
+
+    `padding`: nothing but padding. libwebrtc probes the bandwidth with hundreds of these a second
+    when RTX is not negotiated.
+    """
 
     __slots__ = (
         "_blocks",
@@ -20,6 +24,7 @@ class View:
         "layer",
         "now",
         "number",
+        "padding",
         "payload",
         "raw_descriptor",
     )
@@ -43,9 +48,10 @@ class View:
         self._blocks: dict[ExtensionPlan, bytes] = {}
         payload = data[header.payload_start : header.payload_end]
         self.key_frame = False
+        self.padding = video and not payload
         self.descriptor: vp8.Descriptor | None = None
         self.raw_descriptor = b""
-        if video and payload:
+        if video and not self.padding:
             self.descriptor = vp8.parse_descriptor(payload)
             self.key_frame = self.descriptor.key_frame
             self.raw_descriptor = payload[: self.descriptor.length]

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from sfu.room.drops import Drop
 from sfu.room.forwarding import LayerActive, QualityDemand, Subscription
+from sfu.room.munger import MAX_SKIPPED
 from sfu.rtp import feedback, rtcp
 from sfu.rtp.packet import parse_header
 from sfu.rtp.rtcp import SenderReport
 from sfu.rtp.vp8 import parse_descriptor
-from tests.sfu.room_media.streams import VP8, Room, packet, vp8
+from tests.sfu.room_media.streams import VP8, Room, packet, sequences, vp8
 
 Q, H, F = 11, 22, 33
 RIDS = {Q: b"q", H: b"h", F: b"f"}
@@ -345,15 +346,60 @@ def test_a_repair_that_names_no_layer_or_comes_first_is_dropped(room: Simulcast)
     assert room.received() == []
 
 
-def test_padding_is_forwarded_so_that_numbers_have_no_gap() -> None:
+def padding(sequence: int) -> bytes:
+    return b"\xa0" + packet(sequence, ssrc=5, payload_type=96, payload=b"\0\0\0\4")[1:]
+
+
+def frame(sequence: int, *, key: bool = False) -> bytes:
+    return packet(sequence, ssrc=5, payload_type=96, payload=vp8(sequence, key=key), mid=b"1")
+
+
+def test_padding_is_left_out_without_a_gap() -> None:
     room = Simulcast("")
     room.subscribe("TR_V")
-    room.send(packet(1, ssrc=5, payload_type=96, payload=vp8(1, key=True), mid=b"1"))
-    room.send(b"\xa0" + packet(2, ssrc=5, payload_type=96, payload=b"\0\0\0\4")[1:])
-    room.send(packet(3, ssrc=5, payload_type=96, payload=vp8(2)))
+    room.send(frame(1, key=True), padding(2), padding(3), frame(4), padding(6), frame(7))
+    assert sequences(room.media()) == [1, 2, 4]
+    room.send(frame(5))  # late: its place was kept
+    assert sequences(room.media()) == [3]
+    assert room.forwarding.drops == {Drop.PADDING: 3}
+
+
+def test_late_padding_goes_out_empty_for_its_number_is_taken() -> None:
+    room = Simulcast("")
+    room.subscribe("TR_V")
+    room.send(frame(1, key=True), frame(3), padding(2))
     media, _ = room.drain()
-    assert [parse_header(data).sequence for data in media] == [1, 2, 3]
-    assert len(media[1]) == 12
+    assert [parse_header(data).sequence for data in media] == [1, 3, 2]
+    assert len(media[2]) == 12
+    assert media[2][0] == 0x80
+
+
+def test_what_is_left_out_is_remembered_within_bounds() -> None:
+    room = Simulcast("")
+    room.subscribe("TR_V")
+    room.send(frame(1, key=True))
+    for sequence in range(3, 3 + MAX_SKIPPED + 1):
+        room.send(padding(sequence))
+    room.send(frame(2), frame(4 + MAX_SKIPPED))
+    assert sequences(room.media()) == [1, 3]
+    assert room.forwarding.drops == {Drop.PADDING: MAX_SKIPPED + 1, Drop.BEFORE_SWITCH: 1}
+
+
+@given(st.lists(st.sampled_from(["frame", "padding", "late frame"]), max_size=80))
+def test_numbers_stay_one_row_whatever_is_left_out(steps: list[str]) -> None:
+    room = Simulcast("")
+    room.subscribe("TR_V")
+    room.send(frame(65530, key=True))
+    number = 65530
+    for step in steps:
+        number += 1
+        if step == "late frame":
+            room.send(padding(number + 1), frame(number + 2), frame(number))
+            number += 2
+        else:
+            room.send(frame(number) if step == "frame" else padding(number))
+    sent = [(value - 65530) % 65536 for value in sequences(room.media())]
+    assert sorted(sent) == list(range(len(sent)))
 
 
 def test_a_cut_vp8_packet_is_malformed(room: Simulcast) -> None:
