@@ -6,6 +6,7 @@ holds the database.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -45,7 +46,13 @@ class Ledger:
     """The working copy of a room. `conferences` has the newest first."""
 
     def __init__(
-        self, house: House, stores: Stores, conn: Connection, entry: Entry, now_ms: int
+        self,
+        house: House,
+        stores: Stores,
+        conn: Connection,
+        entry: Entry,
+        now_ms: int,
+        new_id: Callable[[], str],
     ) -> None:
         self.house = house
         self.room_id = entry.room_id
@@ -55,6 +62,7 @@ class Ledger:
         self._stores = stores
         self._conn = conn
         self._entry = entry
+        self._new_id = new_id
         self._rows: list[Outgoing] = []
         self._heard: dict[tuple[str, int], timeline.Content] = {}
 
@@ -105,10 +113,10 @@ class Ledger:
 
     # ---- changing
 
-    async def start(self, conference: str, by: str) -> None:
+    async def start(self, by: str) -> None:
         """Begin a conference."""
         begun, effects = machine.start(
-            conference=conference,
+            conference=self._new_id(),
             room_id=self.room_id,
             by=by,
             display_name=self.facts.display_name(by),
@@ -125,6 +133,12 @@ class Ledger:
         await self._carry_out(after, effects)
         if conference.phase == "running" != after.phase and self.wish.active:
             self.write_wish(self.facts.read_wish(self.house.defaults).with_active(False))
+
+    async def settings_changed(self) -> None:
+        """Bring a running call to the wish's settings; only the wish's own event may end it."""
+        if self.running:
+            wanted = replace(self.wish, active=None)
+            await self.apply(self.running, machine.WishRead(wish=wanted))
 
     async def hear(self, conference: Conference, utterance: Utterance) -> None:
         """Store something said, and post it. What is stored already is not posted again."""

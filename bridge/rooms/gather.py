@@ -1,0 +1,171 @@
+"""Reading an entry, and asking the homeserver what must be known before the transaction.
+
+Asking can be repeated without harm: joining a room twice is joining it once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from bridge.errors import Unavailable
+from bridge.ids import media_room, server_of
+from bridge.matrix import commands, wire
+from bridge.matrix.admission import shown_name
+from bridge.matrix.client import HomeserverError
+from bridge.matrix.commands import Command
+from bridge.rooms import facts as room_facts
+from bridge.rooms import news
+from bridge.rooms.facts import Facts
+from bridge.rooms.house import House, Stores
+from bridge.store.grants import Grant
+from bridge.store.inbox import Entry
+
+log = logging.getLogger(__name__)
+
+
+class Homeserver(Protocol):
+    """What the conductor asks of bridge.matrix.client.Homeserver."""
+
+    async def join(self, room_id: str, via: list[str] | tuple[str, ...] = ()) -> str: ...
+    async def state(self, room_id: str) -> list[dict[str, Any]]: ...
+    async def display_name(self, room_id: str, user_id: str) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A command and the message it came in."""
+
+    command: Command
+    message: wire.IncomingMessage
+
+
+News = (
+    Asked
+    | wire.MemberChange
+    | wire.StateChange
+    | news.Joined
+    | news.Left
+    | news.Finished
+    | news.Closed
+    | news.Due
+    | news.Heard
+    | news.SessionChanged
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """What the homeserver and the grants said before the transaction."""
+
+    facts: Facts | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    grant: Grant | None = None
+    joined: bool = False
+
+    def learned(self, before: Facts) -> Facts:
+        """The facts with what was gathered."""
+        facts = before
+        if self.facts is not None:
+            facts = replace(self.facts, names=before.names, power_said=before.power_said)
+        return facts.named(self.names)
+
+
+class Gatherer:
+    """Between an entry and its transaction."""
+
+    def __init__(self, house: House, stores: Stores, homeserver: Homeserver) -> None:
+        self._house = house
+        self._stores = stores
+        self._homeserver = homeserver
+
+    def read(self, entry: Entry) -> News | None:
+        """What an entry says; None where it is nothing to the bridge, or garbage."""
+        try:
+            if entry.kind == "matrix":
+                return self._read_event(entry)
+            if entry.kind == "media":
+                return news.media(entry.payload)
+            return news.scribe(entry.payload)
+        except news.InvalidNews as error:
+            log.warning("entry %d (%s) cannot be read: %s", entry.seq, entry.kind, error)
+            return None
+
+    def _read_event(self, entry: Entry) -> News | None:
+        event = wire.parse(entry.payload)
+        if event is None or event.sender == self._house.bot:
+            return None
+        if isinstance(event, wire.IncomingMessage):
+            # Other bots' notices, other bridges' messages and edits are nobody's command.
+            if event.msgtype != wire.TEXT or event.replaces or event.txn:
+                return None
+            command = commands.parse(event.body, self._house.prefix)
+            return None if command is None else Asked(command, event)
+        return None if isinstance(event, wire.Redacted) else event
+
+    async def gather(self, entry: Entry, told: News) -> Gathered:
+        """Ask what must be known to act on it. Raises HomeserverError and Unavailable."""
+        room_id = entry.room_id
+        if isinstance(told, wire.MemberChange):
+            return await self._gather_invitation(told)
+        if isinstance(told, news.Joined | news.Heard):
+            grant = await self._stores.grants.of_identity(media_room(room_id), told.identity)
+            if grant is None or isinstance(told, news.Heard):
+                return Gathered(grant=grant)  # what was said needs no homeserver to be kept
+            return await self._facts_and_name(room_id, grant.user_id, grant)
+        if isinstance(told, Asked):
+            return await self._facts_and_name(room_id, told.message.sender)
+        if isinstance(told, wire.WishChanged):
+            return await self._facts_and_name(room_id, told.sender)
+        return Gathered()
+
+    async def _gather_invitation(self, change: wire.MemberChange) -> Gathered:
+        if change.user_id != self._house.bot or change.membership != "invite":
+            return Gathered()
+        if not self._house.admits(change.sender):
+            log.info("an invitation by %s is left aside: server not admitted", change.sender)
+            return Gathered()
+        try:
+            await self._homeserver.join(change.room_id, [server_of(change.sender)])
+        except HomeserverError as error:
+            if not 400 <= error.status < 500 or error.status == 429:
+                raise
+            log.info("room %s cannot be joined: %s", change.room_id, error)
+            return Gathered()
+        facts = await self._read_facts(change.room_id)
+        return Gathered(facts=facts, joined=True)
+
+    async def _facts_and_name(
+        self, room_id: str, user_id: str, grant: Grant | None = None
+    ) -> Gathered:
+        before = room_facts.from_json(await self._stores.rooms.get(None, room_id))
+        facts = None if before.known else await self._read_facts(room_id)
+        names: Mapping[str, str] = {}
+        if user_id and user_id not in before.names:
+            names = await self._ask_name(room_id, user_id)
+        return Gathered(facts=facts, names=names, grant=grant)
+
+    async def _read_facts(self, room_id: str) -> Facts | None:
+        try:
+            state = await self._homeserver.state(room_id)
+        except HomeserverError as error:
+            if error.status not in {403, 404}:
+                raise
+            return None  # not in the room (any more): its defaults hold
+        return room_facts.from_state(state, self._house.bot)
+
+    async def _ask_name(self, room_id: str, user_id: str) -> dict[str, str]:
+        try:
+            name = await self._homeserver.display_name(room_id, user_id)
+        except (HomeserverError, Unavailable) as error:
+            log.info("the name of %s is not known now: %s", user_id, error)
+            return {}
+        return named(user_id, name)
+
+
+def named(user_id: str, display_name: str) -> dict[str, str]:
+    """A person's name as it may stand beside others; empty where they have none."""
+    name = shown_name(display_name)
+    return {user_id: name} if name and name != user_id else {}
