@@ -1,6 +1,7 @@
 """A published track: its layers, what they deliver, and what is asked of the source."""
 
-from collections.abc import Hashable, Iterable
+from collections import deque
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
 from sfu.room.drops import Drop, DropCounts
@@ -15,6 +16,7 @@ from sfu.rtp.rtcp import ReceptionReport, SenderReport, compact_ntp
 FLOW_TIMEOUT = 1.0  # without a packet for so long a video layer does not flow
 KEY_FRAME_INTERVAL = 0.3  # at most one PLI per layer in this time
 KEY_FRAME_RETRY = 1.0  # to a layer that does not flow
+RECENT = 64  # packets of a video layer kept for a key frame whose beginning comes late
 DEMAND_DROP_DELAY = 2.0  # a layer stays wanted so long after its last viewer left
 
 
@@ -39,6 +41,7 @@ class Layer:
         self.size = size
         self.ssrc: int | None = None
         self.reception = Reception(clock_rate)
+        self._recent: deque[View] = deque(maxlen=RECENT)
         self.report: SenderReport | None = None
         self.flowing = False
         self.last_packet = float("-inf")
@@ -54,6 +57,15 @@ class Layer:
             self.reception.epoch = epoch + 1
             self.report = None
         self.ssrc = ssrc
+
+    def remember(self, view: View) -> None:
+        """Keep a packet for `after`."""
+        self._recent.append(view)
+
+    def after(self, view: View) -> Iterator[View]:
+        """What arrived before `view` although it was sent after it, in order."""
+        later = (v for v in self._recent if v.epoch == view.epoch and v.number > view.number)
+        return iter(sorted(later, key=lambda v: v.number))
 
     def sender_report(self, report: SenderReport, now: float) -> None:
         """Keep the publisher's clock mapping."""
@@ -142,6 +154,8 @@ class Publication:
         if not repaired:
             layer.reception.time(header.timestamp, view.now)
         self._flows(layer, view.now)
+        if self.kind == "video":
+            layer.remember(view)
         if view.key_frame:
             self._key_frame(layer, view)
         return True

@@ -134,10 +134,13 @@ class Subscription:
                 self._send(view)
             return
         reason = self._join(view)
-        if reason is None:
-            self._send(view)
-        else:
+        if reason is not None:
             self._drops[reason] += 1
+            return
+        self._send(view)
+        # If the packet is a repair, the rest of its frame was here before it.
+        for later in self.publication.layers[view.layer].after(view):
+            self._send(later)
 
     def _join(self, view: View) -> Drop | None:
         """Make the packet the next of the stream, or name why it cannot be."""

@@ -177,7 +177,7 @@ class Endpoint:
         known = self._paths.get(key)
         if data[0] < 4:
             path = known[1] if known is not None else UdpPath(udp, remote)
-            peer = self._stun(data, path)
+            peer = self._stun(data, path, known[0] if known is not None else None)
             if peer is not None:
                 self._paths[key] = (peer, path)
         elif known is None:
@@ -195,10 +195,14 @@ class Endpoint:
         else:
             self.stats["unknown_protocol"] += 1
 
-    def _stun(self, data: bytes, path: Path) -> Peer | None:
-        """Answer a binding request; the peer it proves to be from, or None."""
+    def _stun(self, data: bytes, path: Path, owner: Peer | None) -> Peer | None:
+        """Answer a binding request; the peer it proves to be from, or None.
+
+        `owner`: the peer that proved this path before.
+        """
         now = self._loop.time()
-        if not self._gate.admit(path.source, now):
+        admitted = self._gate.admit(path.source, now) if owner is None else owner.checks.take(now)
+        if not admitted:
             self.stats["stun_rate_limited"] += 1
             return None
         try:
@@ -230,7 +234,7 @@ class Endpoint:
         self.stats["frames"] += 1
         peer = self._connections.get(connection)
         if data[0] < 4:
-            proven = self._stun(data, connection)
+            proven = self._stun(data, connection, peer)
             if proven is not None:
                 self._connections[connection] = proven
         elif peer is not None:

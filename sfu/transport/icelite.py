@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from aioice import stun
 
 MAX_STUN_LENGTH = 1024
-SOURCE_RATE, SOURCE_BURST = 50.0, 200.0  # requests per second from one IP: an office behind a NAT
+SOURCE_RATE, SOURCE_BURST = 100.0, 200.0  # per second from one IP: an office joins at once
 TOTAL_RATE, TOTAL_BURST = 2000.0, 4000.0
 MAX_SOURCES = 4096
 
@@ -79,38 +79,44 @@ def parse_request(data: bytes) -> BindingRequest:
     return BindingRequest(message, local, "USE-CANDIDATE" in message.attributes)
 
 
-class _Bucket:
-    __slots__ = ("at", "tokens")
+class Bucket:
+    """A token bucket: `rate` a second, `burst` at once."""
 
-    def __init__(self, tokens: float, now: float) -> None:
-        self.tokens = tokens
-        self.at = now
+    __slots__ = ("_at", "_burst", "_rate", "_tokens")
 
-    def take(self, rate: float, burst: float, now: float) -> bool:
-        self.tokens = min(burst, self.tokens + (now - self.at) * rate)
-        self.at = now
-        if self.tokens < 1:
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate = rate
+        self._burst = self._tokens = burst
+        self._at = now
+
+    def take(self, now: float) -> bool:
+        """Whether one more is allowed."""
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        if self._tokens < 1:
             return False
-        self.tokens -= 1
+        self._tokens -= 1
         return True
 
 
 class Gate:
-    """Limits what strangers may cost: STUN requests per source address and in all."""
+    """Limits what strangers may cost: STUN requests per source address and in all.
+
+    Known clients do not pass here: an office behind one NAT, or a flood from forged addresses,
+    must not cost a call its consent checks.
+    """
 
     def __init__(self) -> None:
-        self._sources: OrderedDict[str, _Bucket] = OrderedDict()
-        self._total = _Bucket(TOTAL_BURST, 0.0)
+        self._sources: OrderedDict[str, Bucket] = OrderedDict()
+        self._total = Bucket(TOTAL_RATE, TOTAL_BURST, 0.0)
 
     def admit(self, source: str, now: float) -> bool:
         """Whether one more request of `source` may be looked at."""
         bucket = self._sources.get(source)
         if bucket is None:
-            bucket = self._sources[source] = _Bucket(SOURCE_BURST, now)
+            bucket = self._sources[source] = Bucket(SOURCE_RATE, SOURCE_BURST, now)
             if len(self._sources) > MAX_SOURCES:
                 self._sources.popitem(last=False)
         else:
             self._sources.move_to_end(source)
-        return bucket.take(SOURCE_RATE, SOURCE_BURST, now) and self._total.take(
-            TOTAL_RATE, TOTAL_BURST, now
-        )
+        return bucket.take(now) and self._total.take(now)

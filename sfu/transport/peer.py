@@ -23,7 +23,7 @@ from aiortc import (
 
 from sfu.rtp.packet import is_rtcp
 from sfu.transport.datachannel import MAX_MESSAGE, DataChannels
-from sfu.transport.icelite import BindingRequest, Credentials
+from sfu.transport.icelite import BindingRequest, Bucket, Credentials
 from sfu.transport.path import Path
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ MAX_PATHS = 16  # addresses one client may write from
 MAX_SSRCS = 1024  # libsrtp keeps a context for each
 MAX_PACKET = 1500  # the buffer of pylibsrtp
 SETUP_TIMEOUT = 30.0
+CHECK_RATE, CHECK_BURST = 50.0, 100.0  # STUN checks of one client per second
 
 
 class PeerObserver(Protocol):
@@ -162,6 +163,7 @@ class Peer:
         self.connected = False
         self.path: Path | None = None
         self.last_consent = now
+        self.checks = Bucket(CHECK_RATE, CHECK_BURST, now)
         self._observer = observer
         self._addresses = addresses
         self._stats = stats

@@ -346,6 +346,26 @@ def test_a_repair_that_names_no_layer_or_comes_first_is_dropped(room: Simulcast)
     assert room.received() == []
 
 
+def test_a_key_frame_whose_beginning_comes_late_is_whole(room: Simulcast) -> None:
+    room.subscribe("TR_V")
+    parts = [
+        packet(
+            number,
+            ssrc=F,
+            payload_type=96,
+            timestamp=9000,
+            payload=vp8(7, key=True) if number == 11 else b"\x80\x80\x87rest",
+            mid=b"1",
+            rid=b"f",
+        )
+        for number in (10, 11, 12, 13, 14)
+    ]
+    room.send(parts[0], parts[2], parts[4], parts[3])
+    assert room.media() == []
+    room.send(parts[1])
+    assert sequences(room.media()) == [11, 12, 13, 14]
+
+
 def padding(sequence: int) -> bytes:
     return b"\xa0" + packet(sequence, ssrc=5, payload_type=96, payload=b"\0\0\0\4")[1:]
 

@@ -12,7 +12,8 @@ from aiortc import RTCDataChannel, RTCDataChannelParameters
 from sfu.rtp.packet import build_header
 from sfu.transport import endpoint as endpoint_module
 from sfu.transport.endpoint import Endpoint, EndpointSettings
-from sfu.transport.icelite import MAX_SOURCES, SOURCE_BURST, TOTAL_BURST, Gate
+from sfu.transport.icelite import MAX_SOURCES, SOURCE_BURST, TOTAL_RATE, Gate
+from sfu.transport.peer import CHECK_BURST
 from tests.sfu.transport.client_peer import (
     ClientPeer,
     Observer,
@@ -109,6 +110,25 @@ async def test_a_flood_of_checks_is_cut_off_per_source(
     await client.close()
 
 
+async def test_a_flood_does_not_cost_a_known_client_its_checks(
+    endpoint: Endpoint, observer: Observer
+) -> None:
+    peer = endpoint.peer(observer)
+    known, stranger = await ClientPeer.udp(endpoint), await ClientPeer.udp(endpoint)
+    await known.check(peer)
+    flood = bytes(binding_request("nobody", "x"))
+    for _ in range(int(SOURCE_BURST) * 2):
+        stranger.wire.write(flood)
+    await counted(endpoint, "stun_rate_limited", 50)
+    await known.check(peer)
+    limited = endpoint.stats["stun_rate_limited"]
+    for _ in range(int(CHECK_BURST) * 2):  # but a client cannot flood either
+        known.wire.write(flood)
+    await counted(endpoint, "stun_rate_limited", limited + int(CHECK_BURST) // 2)
+    await known.close()
+    await stranger.close()
+
+
 def test_the_gate_limits_each_source_and_the_sum_and_remembers_a_bounded_number() -> None:
     gate = Gate()
     admitted = sum(gate.admit("a", 0.0) for _ in range(1000))
@@ -118,8 +138,8 @@ def test_the_gate_limits_each_source_and_the_sum_and_remembers_a_bounded_number(
     for number in range(MAX_SOURCES + 10):
         gate.admit(f"10.0.{number // 256}.{number % 256}", 1.0)
     assert len(gate._sources) == MAX_SOURCES
-    total = sum(gate.admit(f"s{n % 4000}", 1.0) for n in range(20000))
-    assert total <= TOTAL_BURST
+    assert not gate.admit("z", 1.0)  # the sum of so many is used up
+    assert sum(gate.admit(f"s{n % 4000}", 2.0) for n in range(20000)) == TOTAL_RATE
 
 
 async def test_media_and_dtls_before_ice_or_keys_are_dropped(
