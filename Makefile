@@ -8,7 +8,7 @@ VENV := .venv
 SYNAPSE_VENV := .venv-synapse
 BIN := $(VENV)/bin
 VENDOR := bridge/web/static/vendor
-PIP := -m pip install --disable-pip-version-check
+PIP_INSTALL := bridge/dev/pip-install.sh
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -43,12 +43,12 @@ $(BIN)/python: | python
 
 $(VENV)/.installed: pyproject.toml deploy/constraints.txt | $(BIN)/python
 	@echo "==> 1/3 Installing Colloque and the libraries it uses"
-	@$(BIN)/python $(PIP) -c deploy/constraints.txt -e .
+	@$(PIP_INSTALL) $(VENV) -c deploy/constraints.txt -e .
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml deploy/constraints.txt | $(BIN)/python
 	@echo "==> Installing what the tests use"
-	@$(BIN)/python $(PIP) -c deploy/constraints.txt -e '.[test,encryption]'
+	@$(PIP_INSTALL) $(VENV) -c deploy/constraints.txt -e '.[test,encryption]'
 	@touch $(VENV)/.installed $@
 
 $(SYNAPSE_VENV)/bin/python: | python
@@ -56,7 +56,7 @@ $(SYNAPSE_VENV)/bin/python: | python
 
 $(SYNAPSE_VENV)/.installed: deploy/constraints-synapse.txt | $(SYNAPSE_VENV)/bin/python
 	@echo "==> 2/3 Installing Synapse, the homeserver for development"
-	@$(SYNAPSE_VENV)/bin/python $(PIP) -c $< matrix-synapse psycopg2-binary
+	@$(PIP_INSTALL) $(SYNAPSE_VENV) -c $< matrix-synapse psycopg2-binary
 	@touch $@
 
 $(VENDOR)/.installed: bridge/web/package.json bridge/web/package-lock.json bridge/web/vendor.mjs

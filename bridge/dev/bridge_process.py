@@ -54,7 +54,8 @@ class BridgeProcess:
                     raise ColloqueError(f"the bridge did not start: {last_words(self.log_path)}")
                 if time.monotonic() > end:
                     raise ColloqueError(
-                        f"the bridge was not ready within {_START_S:.0f} s: {self.log_path}"
+                        f"the bridge was not ready within {_START_S:.0f} s: "
+                        f"{last_words(self.log_path)}"
                     )
                 await asyncio.sleep(_POLL_S)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+_TELLING = re.compile(r"Error|ERROR|^colloque:")
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LIBC = ctypes.CDLL(None)  # loaded here: after a fork nothing may wait for a lock
 
@@ -55,6 +57,6 @@ def last_words(log: Path) -> str:
     """The line of a log that most likely says why a process ended, and where the rest is."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines[-60:] if "Error" in line or line.startswith("colloque:")]
+    telling = [line for line in lines[-60:] if _TELLING.search(line)]
     last = (telling or lines or ["it said nothing"])[-1]
     return f"{last} (all of it: {log})"
