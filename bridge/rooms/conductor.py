@@ -15,8 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from bridge import text
-from bridge.domain import conference as machine
-from bridge.domain import wish
+from bridge.domain import happenings, wish
 from bridge.domain.conference import Conference
 from bridge.matrix import wire
 from bridge.rooms import facts as room_facts
@@ -108,7 +107,7 @@ class Conductor:
             ledger.say("transcript.encrypted")
         if ledger.running:
             wanted = replace(ledger.wish, active=wanted.active)
-            await ledger.apply(ledger.running, machine.WishRead(wish=wanted))
+            await ledger.apply(ledger.running, happenings.WishRead(wish=wanted))
         elif wanted.active and not was and age_ms <= TOO_OLD_MS and self._may_start(ledger, by):
             await ledger.start(by)
 
@@ -144,7 +143,7 @@ class Conductor:
             await ledger.revoke_all()
             ledger.facts = replace(ledger.facts, known=False)
             if ledger.running:
-                await ledger.apply(ledger.running, machine.StopAsked())
+                await ledger.apply(ledger.running, happenings.StopAsked())
 
     async def _media(self, ledger: Ledger, told: News, grant: Grant | None) -> None:
         match told:
@@ -152,16 +151,16 @@ class Conductor:
                 if grant is not None and grant.revoked_ms is None:
                     await self._joined(ledger, told, grant)
             case news.Left(identity=identity, sid=sid):
-                left = machine.ParticipantLeft(identity=identity, sid=sid)
+                left = happenings.ParticipantLeft(identity=identity, sid=sid)
                 await _each(ledger, left)
             case news.Finished(media_sid=media_sid):
-                await _each(ledger, machine.MediaRoomFinished(media_sid=media_sid))
+                await _each(ledger, happenings.MediaRoomFinished(media_sid=media_sid))
             case news.Closed(conference=conference):
                 closed = ledger.conference(conference)
                 if closed:
-                    await ledger.apply(closed, machine.MediaClosed())
+                    await ledger.apply(closed, happenings.MediaClosed())
             case _:
-                await _each(ledger, machine.Tick())
+                await _each(ledger, happenings.Tick())
 
     async def _joined(self, ledger: Ledger, told: news.Joined, grant: Grant) -> None:
         if not told.seen and ledger.now_ms - told.at_ms > TOO_OLD_MS:
@@ -175,7 +174,7 @@ class Conductor:
                 return
             await ledger.start(grant.user_id)
         if ledger.running:
-            joined = machine.ParticipantJoined(
+            joined = happenings.ParticipantJoined(
                 identity=told.identity,
                 sid=told.sid,
                 user_id=grant.user_id,
@@ -199,12 +198,12 @@ class Conductor:
         if conference is None:
             return
         if changed.state == "stopped":
-            await ledger.apply(conference, machine.ScribeStopped())
+            await ledger.apply(conference, happenings.ScribeStopped())
         elif changed.state == "failed":
-            await ledger.apply(conference, machine.ScribeFailed())
+            await ledger.apply(conference, happenings.ScribeFailed())
 
 
-async def _each(ledger: Ledger, event: machine.Event) -> None:
+async def _each(ledger: Ledger, event: happenings.Event) -> None:
     for conference in list(ledger.conferences):
         await ledger.apply(conference, event)
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from bridge.domain import conference as machine
 from bridge.domain import documents, wish
-from bridge.domain.conference import (
-    Conference,
+from bridge.domain.conference import Conference
+from bridge.domain.happenings import (
     Effect,
     Event,
     PostCard,
@@ -21,6 +21,8 @@ from bridge.domain.conference import (
     PostStatus,
     PostUtterance,
     Say,
+    SegmentHeard,
+    WishRead,
 )
 from bridge.domain.wish import Wish
 from bridge.matrix import timeline, wire
@@ -138,7 +140,7 @@ class Ledger:
         """Bring a running call to the wish's settings; only the wish's own event may end it."""
         if self.running:
             wanted = replace(self.wish, active=None)
-            await self.apply(self.running, machine.WishRead(wish=wanted))
+            await self.apply(self.running, WishRead(wish=wanted))
 
     async def hear(self, conference: Conference, utterance: Utterance) -> None:
         """Store something said, and post it. What is stored already is not posted again."""
@@ -147,7 +149,7 @@ class Ledger:
         first = await self._first_txn(utterance)
         key = (utterance.segment, utterance.rev)
         self._heard[key] = timeline.utterance(utterance, first_txn=first)
-        event = machine.SegmentHeard(
+        event = SegmentHeard(
             segment=utterance.segment, rev=utterance.rev, correction=first is not None
         )
         await self.apply(conference, event)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bridge import text
-from bridge.domain import conference as machine
-from bridge.domain import policy
+from bridge.domain import happenings, policy
 from bridge.ids import server_of
 from bridge.matrix import timeline, wire
 from bridge.matrix.commands import Command
@@ -61,7 +60,7 @@ async def _stop(ledger: Ledger, message: wire.IncomingMessage) -> None:
     if running is None:
         ledger.say("stop.none", message)
     elif policy.may_stop(message.sender, started_by=running.started_by, power=ledger.facts.power):
-        await ledger.apply(running, machine.StopAsked())
+        await ledger.apply(running, happenings.StopAsked())
     else:
         ledger.say("stop.refused", message)
 

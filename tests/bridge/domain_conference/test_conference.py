@@ -12,6 +12,15 @@ from bridge.domain.conference import (
     LATE_PAUSE_MS,
     SCRIBE_GRACE_MS,
     STAYS_KEPT,
+    Rules,
+    Span,
+    from_json,
+    scribe_identity,
+    start,
+    step,
+    to_json,
+)
+from bridge.domain.happenings import (
     Effect,
     Event,
     MediaClosed,
@@ -22,20 +31,13 @@ from bridge.domain.conference import (
     PostDocuments,
     PostStatus,
     PostUtterance,
-    Rules,
     Say,
     ScribeFailed,
     ScribeStopped,
     SegmentHeard,
-    Span,
     StopAsked,
     Tick,
     WishRead,
-    from_json,
-    scribe_identity,
-    start,
-    step,
-    to_json,
 )
 from bridge.domain.wish import Wish
 

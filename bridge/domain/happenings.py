@@ -1,0 +1,133 @@
+"""What happens to a conference, and what is then to be done. Plain values, see conference.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bridge.domain.wish import Wish
+
+# ---- what happens to it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopAsked:
+    """Somebody who may asked for the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WishRead:
+    """The room's wish, as it is now."""
+
+    wish: Wish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParticipantJoined:
+    """A person of the room is in the media. `media_sid`: the media server's id of its room."""
+
+    identity: str
+    sid: str
+    user_id: str
+    device_id: str = ""
+    display_name: str = ""
+    media_sid: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParticipantLeft:
+    """A connection is gone from the media."""
+
+    identity: str
+    sid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaRoomFinished:
+    """The media server closed its room by itself (nobody was in it, or its administrator did)."""
+
+    media_sid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaClosed:
+    """After the end, nobody is in the media any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentHeard:
+    """A segment that `takes()` admits was stored. `correction`: of one that is in the record."""
+
+    segment: str
+    rev: int
+    correction: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScribeStopped:
+    """The scribe has left and its last segment is stored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScribeFailed:
+    """The scribe cannot do its work now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """Time has passed."""
+
+
+Event = (
+    StopAsked
+    | WishRead
+    | ParticipantJoined
+    | ParticipantLeft
+    | MediaRoomFinished
+    | MediaClosed
+    | SegmentHeard
+    | ScribeStopped
+    | ScribeFailed
+    | Tick
+)
+
+
+# ---- what is to be done
+
+
+@dataclass(frozen=True, slots=True)
+class PostCard:
+    """Show the snapshot's card: a new message where `rev` is 0, else an edit of it."""
+
+    rev: int
+
+
+@dataclass(frozen=True, slots=True)
+class PostStatus:
+    """Write the fact (state event) as it is in the snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostUtterance:
+    """Post the stored utterance of this segment and revision."""
+
+    segment: str
+    rev: int
+
+
+@dataclass(frozen=True, slots=True)
+class PostDocuments:
+    """Attach the record's documents."""
+
+    rev: int
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Say a sentence of `bridge.text` in the room."""
+
+    key: str
+    values: Mapping[str, str | int] = field(default_factory=dict)
+
+
+Effect = PostCard | PostStatus | PostUtterance | PostDocuments | Say
