@@ -146,7 +146,8 @@ class SystemResolver:
             return []
         # Lowest priority first, then highest weight: one question needs no load balancing.
         records = sorted(answer, key=lambda record: (record.priority, -record.weight))
-        return [(str(record.target).rstrip("."), record.port) for record in records]
+        found = [(str(record.target).rstrip("."), record.port) for record in records]
+        return [(target, port) for target, port in found if target]  # "." is "not here", RFC 2782
 
     def close(self) -> None:
         """Let the threads end."""

@@ -286,6 +286,17 @@ def test_names_as_they_are_shown(name: str, shown: str) -> None:
     assert shown_name(name) == shown
 
 
+async def test_a_homeserver_that_fails_to_say_the_name_is_unavailable(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(room_id: str, user_id: str) -> str:
+        raise HomeserverError(500, "M_UNKNOWN", "x")
+
+    monkeypatch.setattr(world.members, "display_name", fail)
+    with pytest.raises(Unavailable):
+        await world.ask()
+
+
 async def test_who_has_no_name_is_shown_by_id(world: World) -> None:
     world.members.names = {ALICE: "\u202e"}
     assert claims(await world.ask())["name"] == ALICE

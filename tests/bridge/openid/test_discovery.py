@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from typing import cast
 
+import dns.asyncresolver
+import dns.message
+import dns.rcode
+import dns.rrset
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -218,6 +224,45 @@ async def test_the_delegation_is_remembered_and_the_addresses_are_not() -> None:
     dns.known, now[0] = {"a.org": [PUBLIC]}, 3600.0
     await discovery.destination("a.org")
     assert len(well_known.asked) == 2
+
+
+class _Zone(asyncio.DatagramProtocol):
+    """A name server that knows some service records."""
+
+    def __init__(self, *records: str) -> None:
+        self.records = records
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        query = dns.message.from_wire(data)
+        answer = dns.message.make_response(query)
+        name = query.question[0].name
+        if name.to_text() == "_matrix-fed._tcp.a.org.":
+            answer.answer.append(dns.rrset.from_text_list(name, 60, "IN", "SRV", self.records))
+        else:
+            answer.set_rcode(dns.rcode.NXDOMAIN)
+        self.transport.sendto(answer.to_wire(), addr)
+
+
+async def test_service_records_are_asked_for_and_ordered(monkeypatch: pytest.MonkeyPatch) -> None:
+    zone = _Zone("20 9 1 c.org.", "10 1 2 b.org.", "10 5 3 a.org.", "5 0 4 .")
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(lambda: zone, local_addr=("127.0.0.1", 0))
+    ours = dns.asyncresolver.Resolver(configure=False)
+    ours.nameservers, ours.port = ["127.0.0.1"], transport.get_extra_info("sockname")[1]
+    monkeypatch.setattr(dns.asyncresolver, "default_resolver", ours)
+    resolver = SystemResolver()
+    assert await resolver.services("_matrix-fed._tcp.a.org") == [
+        ("a.org", 3),
+        ("b.org", 2),
+        ("c.org", 1),
+    ]
+    assert await resolver.services("_matrix._tcp.a.org") == []
+    assert await resolver.services("x" * 64 + ".org") == []
+    transport.close()
+    resolver.close()
 
 
 async def test_the_system_resolver_knows_localhost_and_fails_quietly() -> None:
