@@ -178,8 +178,14 @@ class Instance:
         self._written = text
 
     async def _refresh(self) -> None:
+        gone: set[str] = set()
         while True:
             self._write_facts()
+            for site in self.sites:
+                name = site.plan.name
+                if site.homeserver.pid is None and name not in gone:
+                    gone.add(name)
+                    self._say(f"site {name}: the homeserver ended: {site.homeserver.log_path}")
             await asyncio.sleep(_REFRESH_S)
 
     def _check_same_ports(self, plans: Sequence[SitePlan]) -> None:

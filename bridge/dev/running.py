@@ -20,7 +20,10 @@ _PORT_BASE = 18_000
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    try:
+        print(line, flush=True)
+    except OSError:  # the terminal was closed, or the reader of a pipe is gone: end quietly
+        return
 
 
 def _step(line: str) -> None:
@@ -28,7 +31,7 @@ def _step(line: str) -> None:
 
 
 def _until_told(work: Callable[[], Awaitable[int]], *, status: int) -> int:
-    """Run `work`. Ctrl-C or SIGTERM cancels it once; `status` is then the exit status."""
+    """Run `work`. Ctrl-C, SIGTERM or a closed terminal end it cleanly, with exit status `status`."""
 
     async def main() -> int:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -42,7 +45,7 @@ def _until_told(work: Callable[[], Awaitable[int]], *, status: int) -> int:
                 _say("\nEnding ...")
                 task.cancel()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, tell)
         try:
             return await work()
