@@ -31,7 +31,7 @@ def _step(line: str) -> None:
 
 
 def _until_told(work: Callable[[], Awaitable[int]], *, status: int) -> int:
-    """Run `work`. Ctrl-C, SIGTERM or a closed terminal end it cleanly, with exit status `status`."""
+    """Run `work`. Ctrl-C, SIGTERM or a closed terminal end it cleanly with `status`."""
 
     async def main() -> int:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
