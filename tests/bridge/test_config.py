@@ -33,7 +33,10 @@ def test_what_is_left_out_keeps_its_default(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("homeserver:\n  adress: x\n", "line 2: `homeserver.adress` is not a setting; did you mean"),
+        (
+            "homeserver:\n  adress: x\n",
+            "line 2: `homeserver.adress` is not a setting; did you mean",
+        ),
         ("zzz: 1\n", "line 1: `zzz` is not a setting; known here: homeserver,"),
         ("media:\n  token_ttl_s: soon\n", "`media.token_ttl_s` must be a whole number"),
         ("media:\n  token_ttl_s: true\n", "`media.token_ttl_s` must be a whole number"),
@@ -54,7 +57,7 @@ def test_bad_input_is_one_clear_line(tmp_path: Path, text: str, sentence: str) -
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nowhere.yaml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read"):
         load(tmp_path / "nowhere.yaml")
 
 
