@@ -92,6 +92,8 @@ def page_config(settings: Settings) -> dict[str, object]:
         "homeserver": (homeserver.public_address or homeserver.address).rstrip("/"),
         "server_name": homeserver.server_name,
         "livekit_service_url": settings.web.public_url.rstrip("/"),
+        # Somebody invited from elsewhere signs in at their own homeserver, from this page.
+        "other_servers": bool(settings.federation.allow_servers),
         "languages": list(LANGUAGES),
         "version": version(),
     }
@@ -106,15 +108,18 @@ def version() -> str:
 
 
 def security_headers(settings: Settings) -> Mapping[str, str]:
-    """What the page may do: its own code only, and connections to the three servers it needs."""
+    """What the page may do: its own code only, and connections to the servers it needs."""
     public, media = settings.homeserver.public_address, urlsplit(settings.media.public_url)
     secure = media.scheme in {"wss", "https"}
+    # Whose homeserver answers where is known only once a person has named it.
+    elsewhere = ("https:",) if settings.federation.allow_servers else ()
     connect = (
         "'self'",
         _origin(public or settings.homeserver.address),
         f"{'wss' if secure else 'ws'}://{media.netloc}",
         # The client library asks over HTTP why a WebSocket was refused.
         f"{'https' if secure else 'http'}://{media.netloc}",
+        *elsewhere,
     )
     policy = {
         "default-src": "'none'",

@@ -80,13 +80,17 @@ export class Conference {
     this.tiles.update(call);
     const count = call.people().length;
     byId('people').textContent = count === 1 ? say('call.countOne') : say('call.count', { count });
-    byId('alone').hidden = count > 1;
     const writing = call.scribes().length > 0;
     if (writing && byId('scribe-state').hidden) announce(say('call.scribe'));
     byId('scribe-state').hidden = !writing;
     byId('scribe-text').textContent = say('call.scribe');
     this.#captionHint(writing);
+    this.#alone();
     this.#speakers();
+  }
+
+  #alone() {
+    byId('alone').hidden = this.call.state !== 'connected' || this.call.people().length > 1;
   }
 
   #captionHint(writing) {
@@ -102,6 +106,7 @@ export class Conference {
     const sentence = say(`state.${state}`);
     byId('call-state').textContent = sentence;
     byId('view-call').dataset.state = state;
+    this.#alone();
     if (state === 'reconnecting' || this.wasLost) announce(sentence);
     this.wasLost = state === 'reconnecting';
   }

@@ -32,7 +32,7 @@ async function start() {
   await route();
 }
 
-/** GET /config.json: {homeserver, server_name, livekit_service_url, languages, version}. */
+/** GET /config.json: {homeserver, server_name, livekit_service_url, other_servers, languages, version}. */
 async function readConfig() {
   try {
     const config = await requestJson('config.json');

@@ -7,11 +7,12 @@ import { discover, logIn, loginMethods, ssoAddress } from './matrix.js';
 import { notice, once, show } from './views.js';
 
 /**
- * Shows the form. @param {{homeserver: string, server_name: string}} config
+ * Shows the form. @param {{homeserver: string, server_name: string, other_servers: boolean}} config
  * @param {(session) => void} signedIn @param {import('./problems.js').Problem | null} because why one must sign in (again)
  */
 export async function showSignIn(config, signedIn, because = null) {
   wireServerForm(signedIn);
+  byId('server-change').hidden = !config.other_servers;
   byId('password-form').hidden = true;
   byId('sso').hidden = true;
   show('sign-in');

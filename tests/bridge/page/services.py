@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from bridge.config import Homeserver, Media, Settings, Web
+from bridge.config import Federation, Homeserver, Media, Settings, Web
 from bridge.dev.ports import free_ports
 from bridge.web.page import Page
 
@@ -42,7 +42,7 @@ class Fault:
 class Services:
     """One port for page, homeserver API and token door. `faults` by the end of a path."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, federation: Federation) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.port = port
         self.faults: dict[str, Fault] = {}
@@ -52,6 +52,7 @@ class Services:
         settings = Settings(
             homeserver=Homeserver(address=self.url, server_name="essai.example"),
             web=Web(public_url=self.url),
+            federation=federation,
             media=Media(public_url="ws://127.0.0.1:9"),  # discard: nobody listens
         )
         self._page = Page(settings)
@@ -139,10 +140,10 @@ def room(
 
 
 @asynccontextmanager
-async def services() -> AsyncIterator[Services]:
+async def services(federation: Federation | None = None) -> AsyncIterator[Services]:
     """Serve them on a free port."""
     (port,) = free_ports(1)
-    served = Services(port)
+    served = Services(port, federation or Federation())
     runner = web.AppRunner(served.app())
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()

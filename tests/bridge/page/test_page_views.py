@@ -8,10 +8,11 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
+from bridge.config import Federation
 from tests.bridge.page.browser import chromium, open_page, sign_in, until, violations
-from tests.bridge.page.services import ROOM, Fault, Services
+from tests.bridge.page.services import ROOM, Fault, Services, services
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -254,6 +255,51 @@ async def test_single_sign_on_there_and_back(browser: Browser, around: Services)
         assert "loginToken" not in page.url
         login = {"type": "m.login.token", "token": "once"}
         assert login.items() <= around.asked[0][1].items()
+
+
+async def test_a_guest_signs_in_at_their_own_homeserver(browser: Browser, around: Services) -> None:
+    """The link in a federated room leads people of other servers to this page."""
+    theirs = "https://matrix.autre.example"
+    well_known = {"m.homeserver": {"base_url": f"{theirs}/"}}
+    cors = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "*"}
+    async with open_page(browser, around.url + LINK, own={around.url, "https://"}) as watched:
+        page = watched.page
+        asked: list[str] = []
+
+        async def there(route: Route) -> None:
+            asked.append(route.request.url)
+            answer = await page.request.fetch(
+                route.request.url.replace(theirs, around.url),
+                method=route.request.method,
+                data=route.request.post_data,
+            )
+            await route.fulfill(response=answer, headers={**answer.headers, **cors})
+
+        await page.route(
+            "https://autre.example/**", lambda route: route.fulfill(json=well_known, headers=cors)
+        )
+        await page.route("https://rien.example/**", lambda route: route.abort())
+        await page.route(f"{theirs}/**", there)
+        await page.get_by_role("button", name="Mon compte est sur un autre serveur").click()
+        await page.get_by_label("Nom du serveur").fill("rien.example")
+        await page.get_by_role("button", name="Utiliser ce serveur").click()
+        await expect(page.get_by_role("alert")).to_contain_text("à « rien.example »")
+        await page.get_by_label("Nom du serveur").fill("@zoe:autre.example")
+        await page.get_by_role("button", name="Utiliser ce serveur").click()
+        await expect(page.locator("#server-name")).to_have_text("autre.example")
+        await expect(page.get_by_label("Nom du serveur")).to_be_hidden()
+        await _lobby(page)
+        assert f"{theirs}/_matrix/client/v3/login" in asked
+        assert "/_matrix/client/v3/login" in [path for path, _ in around.asked]
+
+
+async def test_no_other_server_where_nobody_else_is_admitted(browser: Browser) -> None:
+    async with (
+        services(Federation(allow_servers=[])) as around,
+        open_page(browser, around.url, own={around.url}) as watched,
+    ):
+        await expect(watched.page.get_by_label("Mot de passe")).to_be_visible()
+        await expect(watched.page.locator("#server-change")).to_be_hidden()
 
 
 async def test_a_login_token_nobody_asked_for_is_refused(
