@@ -20,7 +20,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from yarl import URL
 
-from bridge.config import Database, Homeserver, Media, Settings, Web
+from bridge.config import Database, Federation, Homeserver, Media, Settings, Web
 from bridge.errors import Refused, Unavailable
 from bridge.matrix.admission import Admitted, Ask, TooOften
 from bridge.matrix.openid import NotAuthorised, OpenIdToken
@@ -29,6 +29,7 @@ from bridge.store.database import open_database
 from bridge.store.grants import Grant, Grants
 from bridge.store.inbox import Inbox
 from bridge.web.app import web_app
+from bridge.web.page import page_config, security_headers
 
 KEY = ApiKey("devkey", "a secret that is long enough for HS256")
 ALICE = "@alice:example.org"
@@ -333,11 +334,20 @@ async def test_the_page_may_reach_what_it_needs_and_nothing_else(port: Port) -> 
         "https://hs.example.org",
         "wss://sfu.example.org",
         "https://sfu.example.org",
+        "https:",  # the homeservers of people invited from elsewhere
     ]
     assert policy["frame-ancestors"] == "'none'"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
     assert "camera=(self)" in headers["Permissions-Policy"]
+
+
+def test_where_nobody_from_elsewhere_is_admitted_the_page_stays_at_home() -> None:
+    closed = dataclasses.replace(Settings(), federation=Federation(allow_servers=[]))
+    policy = security_headers(closed)["Content-Security-Policy"]
+    (connect,) = [part for part in policy.split("; ") if part.startswith("connect-src")]
+    assert "https:" not in connect.split()
+    assert page_config(closed)["other_servers"] is False
 
 
 async def test_what_the_page_is_told(port: Port) -> None:
@@ -348,6 +358,7 @@ async def test_what_the_page_is_told(port: Port) -> None:
         "homeserver": "https://hs.example.org",
         "server_name": "example.org",
         "livekit_service_url": "https://call.example.org",
+        "other_servers": True,
         "languages": ["fr", "en"],
     }
     assert headers["Cache-Control"] == "no-cache"
