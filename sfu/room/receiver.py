@@ -1,5 +1,6 @@
 """What one publisher's transport carries: streams found by SSRC, mid and rid (RFC 8843, 8852)."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from sfu.rtp import extension
 from sfu.rtp.twcc import Recorder
 
 MAX_STREAMS = 64  # SSRCs remembered per publisher
+_IDENTITY = frozenset({extension.MID, extension.RID, extension.REPAIRED_RID})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Receiver:
         self.extensions: dict[int, str] = {}
         self._mids: dict[str, str] = {}
         self._ssrcs: dict[int, str] = {}
+        self._origins: OrderedDict[int, dict[str, bytes]] = OrderedDict()
 
     def bind(
         self,
@@ -76,6 +79,7 @@ class Receiver:
     ) -> Stream | None:
         """Find whose stream a new SSRC is; None if nothing tells. Raises StreamLimit."""
         repair = payload_type in self.repairs
+        values = self._remembered(ssrc, values)
         publication = self._publication(ssrc, values, publications)
         if publication is None:
             publication = _only(candidates)
@@ -86,8 +90,24 @@ class Receiver:
             return None
         if len(self.streams) >= MAX_STREAMS:
             raise StreamLimit(f"more than {MAX_STREAMS} SSRCs")
+        if not repair and layer.ssrc is not None:  # this SSRC takes its place
+            self.streams.pop(layer.ssrc, None)
         stream = self.streams[ssrc] = Stream(publication, layer, repair)
         return stream
+
+    def _remembered(self, ssrc: int, values: dict[str, bytes]) -> dict[str, bytes]:
+        """What the source told of itself, now or before.
+
+        Senders stop to tell mid and rid once a report acknowledged the source (libwebrtc does);
+        if its publication is replaced by another, the names are needed again.
+        """
+        told = {uri: value for uri, value in values.items() if uri in _IDENTITY}
+        known = self._origins.pop(ssrc, {}) | told
+        if known:
+            self._origins[ssrc] = known
+            if len(self._origins) > MAX_STREAMS:
+                self._origins.popitem(last=False)
+        return known
 
     def _publication(
         self,

@@ -170,7 +170,7 @@ class Peer:
         self._credentials = Credentials.generate()
         self._previous: Credentials | None = None
         self._paths: dict[Path, float] = {}
-        self._ssrcs: set[int] = set()
+        self._ssrcs: set[bytes] = set()
         self._carrier = _Carrier(self._send_dtls)
         self._dtls = RTCDtlsTransport(cast("Any", self._carrier), [certificate])
         self._dtls._set_role("server")
@@ -379,20 +379,18 @@ class Peer:
         try:
             if is_rtcp(data):
                 self._tell("rtcp_received", session.unprotect_rtcp(data), now)
-            elif self._known_ssrc(data):
-                self._tell("rtp_received", session.unprotect(data), now)
+            elif self._may_use_ssrc(data):
+                packet = session.unprotect(data)
+                self._ssrcs.add(data[8:12])  # only now: a forged packet must not fill the table
+                self._tell("rtp_received", packet, now)
         except pylibsrtp.Error:
             self._stats["srtp_rejected"] += 1
 
-    def _known_ssrc(self, data: bytes) -> bool:
-        ssrc = int.from_bytes(data[8:12], "big")
-        if ssrc in self._ssrcs:
+    def _may_use_ssrc(self, data: bytes) -> bool:
+        if data[8:12] in self._ssrcs or len(self._ssrcs) < MAX_SSRCS:
             return True
-        if len(self._ssrcs) >= MAX_SSRCS:
-            self._stats["too_many_ssrcs"] += 1
-            return False
-        self._ssrcs.add(ssrc)
-        return True
+        self._stats["too_many_ssrcs"] += 1
+        return False
 
     def protect(self, packet: bytes, *, rtcp: bool) -> bytes | None:
         """The packet as it goes on the wire; None before the keys, or if it is too long."""

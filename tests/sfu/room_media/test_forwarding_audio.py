@@ -10,7 +10,7 @@ from sfu.room.ports import MAX_EVENTS, MAX_PACKETS, Outbox
 from sfu.rtp import extension, feedback, rtcp
 from sfu.rtp.packet import extensions, parse_header
 from sfu.rtp.rtcp import ReceptionReport, SenderReport
-from tests.sfu.room_media.streams import OPUS, VP8, Room, packet, sequences
+from tests.sfu.room_media.streams import EXTENSIONS, OPUS, VP8, Room, packet, sequences
 
 
 @pytest.fixture
@@ -147,9 +147,28 @@ def test_a_single_publication_needs_neither_mid_nor_ssrc(room: Room) -> None:
 
 
 def test_the_streams_of_a_publisher_are_bounded(room: Room) -> None:
-    for ssrc in range(100, 170):
+    for number in range(70):
+        sid = f"TR_{number}"
+        room.forwarding.publish(sid, kind="audio", codec=OPUS, upstream="p")
+    room.forwarding.bind_receive(
+        "p",
+        extensions=EXTENSIONS,
+        mids={str(number): f"TR_{number}" for number in range(70)},
+        ssrcs={},
+        payload_types={111: OPUS},
+    )
+    for number in range(70):
+        room.send(packet(1, ssrc=100 + number, mid=str(number).encode()))
+    assert room.forwarding.drops == {Drop.STREAM_LIMIT: 6}
+
+
+def test_a_source_that_keeps_changing_its_ssrc_leaves_one_stream(room: Room) -> None:
+    for ssrc in range(100, 300):
         room.send(packet(1, ssrc=ssrc, mid=b"0"))
-    assert room.forwarding.drops[Drop.STREAM_LIMIT] == 6
+    room.tick()
+    (reports,) = room.drain()[1]
+    (block,) = rtcp.walk(reports)
+    assert [report.ssrc for report in rtcp.reception_reports(block)] == [299]
 
 
 def test_binding_again_keeps_the_streams(room: Room) -> None:

@@ -428,6 +428,17 @@ def test_a_cut_vp8_packet_is_malformed(room: Simulcast) -> None:
     assert room.forwarding.drops == {Drop.MALFORMED: 1}
 
 
+def test_a_source_is_known_again_after_its_publication_was_replaced(room: Simulcast) -> None:
+    room.frame(Q, F, key=True)
+    room.forwarding.unpublish("TR_V")
+    room.video("q", "h", "f")
+    subscription = room.subscribe("TR_V")
+    room.next[F] += 1
+    number = room.next[F]
+    room.send(packet(number, ssrc=F, payload_type=96, payload=vp8(number, key=True)))
+    assert subscription.current == 2
+
+
 def test_a_layer_without_a_good_packet_is_not_reported(room: Simulcast) -> None:
     room.send(packet(1, ssrc=F, payload_type=96, payload=b"\x90", mid=b"1", rid=b"f"))
     room.tick()
