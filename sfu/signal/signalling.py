@@ -188,10 +188,9 @@ class Signalling:
         participant = session.participant
         if participant.state != State.ACTIVE:
             participant.state = State.ACTIVE
+            participant.was_active = True
             self.changed(participant)
-            if not participant.was_active:
-                participant.was_active = True
-                self.room.tell("participant_joined", participant)
+            self.room.tell("participant_joined", participant)
 
     def disconnected(self, key: PeerKey, now: Moment) -> None:
         """An association died: with it the session, unless the client joins anew."""

@@ -149,7 +149,7 @@ def place(signalling: Signalling, session: Session, offer: sdp.Description) -> d
     receiving = {s.mid: s for s in offer.sections if s.receives and s.mid not in session.up.mids}
     for track in down.tracks.values():
         if track.mid and track.mid not in receiving:
-            _displace(signalling, track)
+            _end(signalling, track)
     for section in receiving.values():
         waiting = down.unplaced(section.kind)
         usable = negotiation.wanted_codec(section) is not None
@@ -160,7 +160,7 @@ def place(signalling: Signalling, session: Session, offer: sdp.Description) -> d
     return {track.mid: send(track) for track in down.tracks.values() if track.mid}
 
 
-def _displace(signalling: Signalling, down: DownTrack) -> None:
+def _end(signalling: Signalling, down: DownTrack) -> None:
     down.mid = ""
     if down.subscription is not None:
         signalling.room.forwarding.unsubscribe(down.subscription)
@@ -264,11 +264,10 @@ def _drop(signalling: Signalling, session: Session, sid: str) -> None:
     down = session.down.tracks.pop(sid, None)
     if down is None:
         return
-    if down.subscription is not None:
-        signalling.room.forwarding.unsubscribe(down.subscription)
     if down.mid:
         session.down.leaving.add(down.mid)
         session.down.stale = True
+    _end(signalling, down)
 
 
 def _apply(down: DownTrack) -> None:

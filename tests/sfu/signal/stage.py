@@ -118,7 +118,8 @@ class Stage:
     ) -> Session:
         granted = replace(Grants(room="room", room_join=True), **grants)  # type: ignore[arg-type]
         claims = Claims(api_key="key", identity=identity, name=identity, kind=kind, grants=granted)
-        sdp = rtc.SessionDescription(type="offer", sdp=description(offer), id=1) if offer else None
+        text = description(offer) if offer and "\n" not in offer else offer
+        sdp = rtc.SessionDescription(type="offer", sdp=text, id=1) if offer else None
         join = messages.Join(
             single_connection=single,
             auto_subscribe=auto_subscribe,
@@ -128,7 +129,7 @@ class Stage:
             tracks=tracks,
         )
         session = self.signalling.enter(claims, join, START)
-        requests.begin(self.signalling, session)
+        self.began = requests.begin(self.signalling, session)
         self.signalling.settle()
         return session
 

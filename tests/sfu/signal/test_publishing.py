@@ -72,9 +72,9 @@ def test_tracks_may_come_with_the_join_request() -> None:
 
 def test_a_broken_offer_in_the_join_request_is_noted() -> None:
     stage = Stage()
-    alice = stage.join("alice", offer=None)
-    broken = rtc.SessionDescription(sdp="v=0\r\n")
-    assert stage.ask(alice, offer=broken) == "request_bad_description"
+    alice = stage.join("alice", offer="v=0\n")
+    assert stage.began == "request_bad_description"
+    assert "join" in kinds(alice)
 
 
 @pytest.mark.parametrize(

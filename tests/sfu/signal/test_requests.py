@@ -314,6 +314,24 @@ def test_the_server_changes_rights() -> None:
         )
 
 
+def test_the_server_removes() -> None:
+    stage = Stage()
+    alice = stage.join("alice")
+    admin.remove_participant(stage.signalling, "alice", START)
+    leave = last(alice, "leave").leave
+    assert leave.reason == models.DisconnectReason.PARTICIPANT_REMOVED
+    with pytest.raises(admin.NotFound):
+        admin.remove_participant(stage.signalling, "alice", START)
+
+
+def test_the_server_renames_without_touching_rights() -> None:
+    stage = Stage()
+    alice = stage.join("alice")
+    request = room.UpdateParticipantRequest(identity="alice", name="A")
+    assert admin.update_participant(stage.signalling, request).name == "A"
+    assert alice.participant.permission.can_publish
+
+
 def test_the_server_subscribes() -> None:
     stage = Stage()
     alice, bob = stage.join("alice"), stage.join("bob", auto_subscribe=False)
