@@ -129,7 +129,7 @@ def _wired(
     )
     link = ScribeLink(settings.path(settings.scribe.socket), rooms.segments, rooms.session)
     access = _scribe_access(settings, key)
-    reconciler = Reconciler(house, stores, media, link, access, take=rooms.take)
+    reconciler = Reconciler(house, stores, media, link, access, take=rooms.take, members=homeserver)
     admission = Admission(
         settings, key, homeserver=homeserver, grants=stores.grants, media=media, registry=REGISTRY
     )

@@ -136,12 +136,13 @@ class Conductor:
     ) -> None:
         if gathered.joined:
             ledger.say("hello.encrypted" if ledger.facts.encrypted else "hello")
+            ledger.show_card()
             # What the room has wished for before we came is wished for now.
             await self._wish(ledger, by=change.sender, age_ms=0, was=None)
         elif change.membership in {"leave", "ban"}:
             # Nobody tells us any more who is a member: nobody stays.
             await ledger.revoke_all()
-            ledger.facts = replace(ledger.facts, known=False)
+            ledger.facts = replace(ledger.facts, known=False, joined=False)
             if ledger.running:
                 await ledger.apply(ledger.running, happenings.StopAsked())
 
@@ -159,7 +160,11 @@ class Conductor:
                 closed = ledger.conference(conference)
                 if closed:
                     await ledger.apply(closed, happenings.MediaClosed())
-            case _:
+            case news.Gone(user_id=user_id):
+                await ledger.revoke(user_id)
+            case news.Due(at_ms=at_ms):
+                # The clock may have been put back since: what was due stays due.
+                ledger.now_ms = max(ledger.now_ms, at_ms)
                 await _each(ledger, happenings.Tick())
 
     async def _joined(self, ledger: Ledger, told: news.Joined, grant: Grant) -> None:

@@ -18,11 +18,13 @@ from bridge.matrix import wire
 class Facts:
     """`known` is False until the room's state was read. `wish` is the content as last read.
 
-    `names` holds the display names of those who used the bridge here. `power_said`: the sentence
-    about missing power was said and power has not been given since.
+    `joined`: the bot is in the room. In others people may call too; there the bridge says nothing,
+    and no kick is told to it. `names` holds the display names of those who used the bridge here.
+    `power_said`: the sentence about missing power was said and power has not been given since.
     """
 
     known: bool = False
+    joined: bool = False
     wish: Mapping[str, Any] = field(default_factory=dict)
     levels: Mapping[str, Any] | None = None
     create: Mapping[str, Any] = field(default_factory=dict)
@@ -61,7 +63,9 @@ class Facts:
     def with_member(self, user_id: str, membership: str, bot: str) -> Facts:
         """After a membership event: bots of other sites have the name ours has, elsewhere."""
         server = server_of(user_id)
-        if user_id == bot or user_id != f"{bot.partition(':')[0]}:{server}":
+        if user_id == bot:
+            return replace(self, joined=membership == "join")
+        if user_id != f"{bot.partition(':')[0]}:{server}":
             return self
         others = {name: other for name, other in self.bridges.items() if name != server}
         return replace(
@@ -112,4 +116,6 @@ def to_json(facts: Facts) -> dict[str, Any]:
 def from_json(stored: Mapping[str, Any]) -> Facts:
     """As `to_json` wrote it; unknown names are left out."""
     known = {f.name for f in dataclasses.fields(Facts)}
+    # Facts of the first development versions were only ever read in rooms the bot had joined.
+    stored = {"joined": stored.get("known", False), **stored}
     return Facts(**{key: value for key, value in stored.items() if key in known})

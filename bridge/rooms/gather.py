@@ -50,6 +50,7 @@ News = (
     | news.Left
     | news.Finished
     | news.Closed
+    | news.Gone
     | news.Due
     | news.Heard
     | news.SessionChanged

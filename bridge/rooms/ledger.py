@@ -85,7 +85,8 @@ class Ledger:
                 write_conferences(self.conferences),
                 active=any(conference.open for conference in self.conferences),
             )
-        await self._stores.outbox.put(self._conn, *self._rows, now_ms=self.now_ms)
+        if self.facts.joined:
+            await self._stores.outbox.put(self._conn, *self._rows, now_ms=self.now_ms)
         await self._stores.inbox.done(self._conn, self._entry)
 
     # ---- reading
@@ -98,9 +99,13 @@ class Ledger:
 
     @property
     def wish(self) -> Wish:
-        """What the room wants and can have: an encrypted room has no record in clear text."""
+        """What the room wants and can have.
+
+        An encrypted room has no record in clear text, and nobody is written down in a room where
+        the bot cannot show it.
+        """
         wanted = self.facts.read_wish(self.house.defaults)
-        if self.facts.encrypted:
+        if self.facts.encrypted or not self.facts.joined:
             return replace(wanted, captions=False, transcript=False)
         return wanted
 
@@ -165,6 +170,11 @@ class Ledger:
             await self.revoke(user_id)
 
     # ---- saying
+
+    def show_card(self) -> None:
+        """The card of a call that began before the bot was in the room."""
+        if self.running:
+            self._card(replace(self.running, card_rev=0))
 
     def say(self, key: str, asked: wire.IncomingMessage | None = None, **values: str | int) -> None:
         """A sentence in the room, as an answer to what was asked."""

@@ -50,8 +50,17 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
+class Gone:
+    """Somebody is no member of the room any more (the reconciler has asked)."""
+
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Due:
-    """Something of the room is due (the reconciler says so)."""
+    """Something of the room was due at `at_ms` (the reconciler says so)."""
+
+    at_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +86,7 @@ class SessionChanged:
     state: str
 
 
-MediaNews = Joined | Left | Finished | Closed | Due
+MediaNews = Joined | Left | Finished | Closed | Gone | Due
 ScribeNews = Heard | SessionChanged
 
 
@@ -93,8 +102,10 @@ def media(payload: Mapping[str, Any]) -> MediaNews | None:
             return Finished(_text(_object(payload, "room"), "sid"))
         case "colloque.closed":
             return Closed(_text(payload, "conference"))
+        case "colloque.gone":
+            return Gone(_text(payload, "user_id"))
         case "colloque.due":
-            return Due()
+            return Due(_number(payload, "at_ms"))
     return None
 
 
@@ -141,9 +152,16 @@ def closed(room_id: str, conference: str) -> NewEntry:
     return NewEntry(room_id, "media", f"closed:{conference}", payload)
 
 
+def gone(room_id: str, *, user_id: str, identity: str, granted_ms: int) -> NewEntry:
+    """Entry for somebody who was found to be no member any more, since their last grant."""
+    payload = {"event": "colloque.gone", "user_id": user_id}
+    return NewEntry(room_id, "media", f"gone:{identity}:{granted_ms}", payload)
+
+
 def due(room_id: str, conference: str, at_ms: int) -> NewEntry:
     """Entry for something of a conference that was due at `at_ms`."""
-    return NewEntry(room_id, "media", f"due:{conference}:{at_ms}", {"event": "colloque.due"})
+    payload = {"event": "colloque.due", "at_ms": at_ms}
+    return NewEntry(room_id, "media", f"due:{conference}:{at_ms}", payload)
 
 
 def _joined(payload: Mapping[str, Any]) -> Joined:

@@ -19,7 +19,9 @@ from typing import Any, Protocol
 from bridge.domain.conference import Conference, scribe_identity
 from bridge.errors import Unavailable
 from bridge.ids import media_room
+from bridge.matrix.client import HomeserverError
 from bridge.media.server import MediaParticipant, MediaRoom
+from bridge.rooms import facts as room_facts
 from bridge.rooms import news
 from bridge.rooms.house import House, Stores
 from bridge.rooms.ledger import read_conferences
@@ -29,7 +31,7 @@ from bridge.store.inbox import NewEntry
 
 log = logging.getLogger(__name__)
 
-SEE_S = 3.0
+SEE_S = 1.5
 """How often rooms with a call are compared although nothing was announced."""
 DUE_S = 0.5
 """How often it is looked whether something is due."""
@@ -60,6 +62,12 @@ class Scribe(Protocol):
     async def stop(self, conference: str) -> None: ...
 
 
+class Members(Protocol):
+    """What the reconciler asks of bridge.matrix.client.Homeserver."""
+
+    async def is_joined(self, room_id: str, user_id: str) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScribeAccess:
     """How a scribe gets into a call: the media server's address and a maker of tokens.
@@ -83,6 +91,7 @@ class Reconciler:
         access: ScribeAccess,
         *,
         take: Callable[[Sequence[NewEntry]], Any],
+        members: Members,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         see_s: float = SEE_S,
         due_s: float = DUE_S,
@@ -93,6 +102,7 @@ class Reconciler:
         self._scribe = scribe
         self._access = access
         self._take = take
+        self._members = members
         self._clock_ms = clock_ms
         self._see_s = see_s
         self._due_s = due_s
@@ -184,6 +194,28 @@ class Reconciler:
                 log.info("somebody without a valid grant is removed from room %s", room_id)
                 await self._media.remove(name, participant.identity)
         await self._take(_unannounced(room_id, running, present, grants))
+        there = [grants[p.identity] for p in present if p.identity in grants]
+        await self._ask_members(room_id, [g for g in there if g.revoked_ms is None])
+
+    async def _ask_members(self, room_id: str, grants: list[Grant]) -> None:
+        """Where the bot is not in the room, nobody tells us of a kick: ask."""
+        facts = room_facts.from_json(await self._stores.rooms.get(None, room_id))
+        if facts.joined:
+            return
+        for grant in grants:
+            try:
+                joined = await self._members.is_joined(room_id, grant.user_id)
+            except HomeserverError as error:
+                log.info("the members of room %s are not known now: %s", room_id, error)
+                return
+            if not joined:
+                gone = news.gone(
+                    room_id,
+                    user_id=grant.user_id,
+                    identity=grant.identity,
+                    granted_ms=grant.granted_ms,
+                )
+                await self._take([gone])
 
     async def _create(self, name: str, conference: Conference) -> None:
         # The bridge ends an empty call by itself; the media server's own limit is for a bridge

@@ -54,6 +54,7 @@ class StandInHomeserver:
         self.names = {ALICE: "Alice", BOB: "Bob"}
         self.joined: list[tuple[str, list[str]]] = []
         self.reads = 0
+        self.gone: set[str] = set()
         self.failure: Exception | None = None
 
     async def join(self, room_id: str, via: Sequence[str] = ()) -> str:
@@ -68,8 +69,13 @@ class StandInHomeserver:
             state_event("m.room.create", {"room_version": "11"}),
             state_event("m.room.power_levels", self.levels),
             state_event("m.room.name", {"name": "The room"}),
+            state_event("m.room.member", {"membership": "join"}, BOT),
             *self.more_state,
         ]
+
+    async def is_joined(self, room_id: str, user_id: str) -> bool:
+        self._check()
+        return user_id not in self.gone
 
     async def display_name(self, room_id: str, user_id: str) -> str:
         self._check()
@@ -216,6 +222,7 @@ class World:
             self.scribe,
             ScribeAccess(url="ws://media", token=lambda room, identity: f"token of {identity}"),
             take=self.rooms.take,
+            members=self.homeserver,
             clock_ms=lambda: self.now_ms,
             see_s=0.05,
             due_s=0.05,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -332,11 +333,11 @@ async def test_people_come_and_go(world: World) -> None:
     await world.grant(BOB)
     await world.give(world.enters(ALICE, "P1"), world.enters(BOB, "P2"))
     world.now_ms += 5000
-    await world.give(NewEntry(ROOM, "media", "due1", {"event": "colloque.due"}))
+    await world.give(NewEntry(ROOM, "media", "due1", {"event": "colloque.due", "at_ms": T0}))
     assert "Present: Alice, Bob (2 people)" in (await world.rows())[-1]["content"]["body"]
     await world.give(world.leaves(ALICE, "P1"), world.leaves(BOB, "P2"))
     world.now_ms += 60_000
-    await world.give(NewEntry(ROOM, "media", "due2", {"event": "colloque.due"}))
+    await world.give(NewEntry(ROOM, "media", "due2", {"event": "colloque.due", "at_ms": T0}))
     (conference,) = await world.conferences()
     assert conference.phase == "ended"
     body = [r for r in await world.rows() if r["kind"] == "message"][-1]["content"]["body"]
@@ -503,7 +504,7 @@ async def test_documents_at_the_end_and_again_after_a_late_segment(world: World)
     assert "Transcript in the thread: 2 utterances" in rows[-4]["content"]["body"]
     await world.segment("s3", BOB, "wait", at=700)
     world.now_ms += 10_000
-    await world.give(NewEntry(ROOM, "media", "due1", {"event": "colloque.due"}))
+    await world.give(NewEntry(ROOM, "media", "due1", {"event": "colloque.due", "at_ms": T0}))
     rows = await world.rows()
     assert [r["txn_id"] for r in rows if r["kind"] == "file"][3:] == [
         f"doc:conf-0:{form}:2" for form in ("md", "vtt", "json")
@@ -520,7 +521,7 @@ async def test_a_late_segment_of_an_earlier_conference_is_posted_there(world: Wo
     row = (await world.rows())[-1]
     assert row["content"]["m.relates_to"]["event_id"] == "outbox:card:conf-0:0"
     world.now_ms += 20_000
-    await world.give(NewEntry(ROOM, "media", "due1", {"event": "colloque.due"}))
+    await world.give(NewEntry(ROOM, "media", "due1", {"event": "colloque.due", "at_ms": T0}))
     assert "doc:conf-0:md:1" in await world.txns()
     assert [c.phase for c in await world.conferences()] == ["running", "ended"]
 
@@ -589,3 +590,42 @@ async def test_another_bridge_comes_and_goes(world: World) -> None:
     await world.give(world.member("@visio:b", "leave", "@visio:b"))
     await world.say(BOB, "!visio who")
     assert len(await world.bodies()) == 2
+
+
+# ---- rooms the bot is not in
+
+
+async def a_call_without_the_bot(world: World) -> None:
+    world.homeserver.failure = HomeserverError(403, "M_FORBIDDEN")
+    await world.grant(BOB)
+    await world.give(world.enters(BOB, "P1"))
+    world.homeserver.failure = None
+
+
+async def test_a_call_in_a_room_without_the_bot_is_silent_and_not_written_down(
+    world: World,
+) -> None:
+    # Even where the administrator's default is to transcribe.
+    wishes = replace(world.house.defaults, transcript=True, captions=True)
+    world.conductor._house = replace(world.house, defaults=wishes)
+    await a_call_without_the_bot(world)
+    (conference,) = await world.conferences()
+    assert (conference.phase, conference.listening) == ("running", False)
+    assert await world.rows() == []
+
+
+async def test_the_bot_that_is_invited_into_a_running_call_shows_its_card(world: World) -> None:
+    await a_call_without_the_bot(world)
+    await world.give(world.member(BOT, "invite", ALICE))
+    txns = await world.txns()
+    assert txns[1] == "card:conf-0:0"
+    assert len(await world.bodies()) == 2
+
+
+async def test_what_was_due_stays_due_when_the_clock_is_put_back(world: World) -> None:
+    await world.say(ALICE, "!visio start")
+    world.now_ms -= 1000
+    due = {"event": "colloque.due", "at_ms": T0 + 60_000}
+    await world.give(NewEntry(ROOM, "media", "due1", due))
+    (conference,) = await world.conferences()
+    assert conference.phase == "ended"

@@ -8,6 +8,7 @@ import pytest
 
 from bridge.errors import Unavailable
 from bridge.ids import media_room
+from bridge.matrix.client import HomeserverError
 from bridge.media.server import MediaParticipant, MediaRoom
 from tests.support.rooms_world import ALICE, BOB, EVE, MEDIA, ROOM, T0, World, Worlds
 
@@ -239,3 +240,19 @@ async def test_looking_around_survives_errors(
     async with world.at_work():
         await world.bell.until(lambda: not failures)
     assert "looking around failed" in caplog.text
+
+
+async def test_where_the_bot_is_not_in_the_room_members_are_asked_for(world: World) -> None:
+    world.homeserver.failure = HomeserverError(403, "M_FORBIDDEN")
+    await world.grant(ALICE)
+    await world.grant(BOB)
+    for user in (ALICE, BOB):
+        world.media.enter(f"{user}:D", f"P-{user}", T0)
+    await compare(world)
+    assert len(world.media.there[MEDIA]) == 2
+    world.homeserver.failure = None
+    world.homeserver.gone = {BOB}
+    await compare(world)
+    await compare(world)
+    assert [p.identity for p in world.media.there[MEDIA]] == [f"{ALICE}:D"]
+    assert [g.user_id for g in await world.stores.grants.revoked_in(ROOM)] == [BOB]

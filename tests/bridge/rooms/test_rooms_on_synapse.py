@@ -86,7 +86,13 @@ class Bridge:
         self.rooms = Rooms(self.stores, conductor, on_handled=handled, registry=registry)
         access = ScribeAccess(url="ws://media", token=lambda room, identity: "token")
         reconciler = Reconciler(
-            house, self.stores, self.media, self.scribe, access, take=self.rooms.take
+            house,
+            self.stores,
+            self.media,
+            self.scribe,
+            access,
+            take=self.rooms.take,
+            members=homeserver,
         )
         return [sender, self.rooms, reconciler]
 

@@ -13,7 +13,7 @@ import pytest
 from bridge.matrix.client import HomeserverError, Unreachable
 from bridge.rooms.worker import ATTEMPTS, Rooms
 from bridge.store.inbox import Entry, NewEntry
-from tests.support.rooms_world import ALICE, BOB, BOT, ROOM, T0, World, Worlds
+from tests.support.rooms_world import ALICE, BOB, BOT, ROOM, T0, World, Worlds, state_event
 
 
 @asynccontextmanager
@@ -57,7 +57,7 @@ async def test_waits_for_a_homeserver_that_is_away(world: World, error: Exceptio
         if tries > ATTEMPTS + 2:
             gone.set()
             world.homeserver.failure = None
-            return []
+            return [state_event("m.room.member", {"membership": "join"}, BOT)]
         raise error
 
     world.homeserver.state = state  # type: ignore[method-assign]
