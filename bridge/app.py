@@ -61,8 +61,9 @@ async def run(settings: Settings) -> None:
     async with bridge_of(settings) as bridge, AsyncExitStack() as stack:
         await stack.enter_async_context(serving(bridge.appservice, settings.appservice.listen))
         await stack.enter_async_context(serving(bridge.web, settings.web.listen))
-        stack.push_async_callback(bridge.supervisor.stop)
         await _until(stop, bridge.work())
+        # Not in a `finally`: a bridge that fails leaves the calls running for the next one.
+        await bridge.supervisor.stop()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +106,9 @@ async def bridge_of(settings: Settings) -> AsyncIterator[Bridge]:
         stack.push_async_callback(homeserver.close)
         media = MediaServer(settings.media.api_url, key)
         stack.push_async_callback(media.close)
-        yield _wired(settings, granted, key, Stores.over(db), homeserver, media)
+        openid = OpenId(settings)
+        stack.push_async_callback(openid.close)
+        yield _wired(settings, granted, key, Stores.over(db), homeserver, media, openid)
 
 
 def _wired(
@@ -115,6 +118,7 @@ def _wired(
     stores: Stores,
     homeserver: Homeserver,
     media: MediaServer,
+    openid: OpenId,
 ) -> Bridge:
     house = House.of(settings, granted.bot(settings.homeserver.server_name))
     sender = Sender(stores.db, homeserver)
@@ -153,7 +157,7 @@ def _wired(
             settings,
             key=key,
             admission=admission,
-            openid=OpenId(settings),
+            openid=openid,
             rooms=stores.grants,
             inbox=stores.inbox,
             on_commit=rooms.wake,
