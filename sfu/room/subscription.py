@@ -94,15 +94,21 @@ class Subscription:
 
     def select(self, now: float) -> None:
         """Choose the layer anew and ask for the key frame a switch needs."""
+        self._choose()
+        if self.flows and self.awaits_key_frame:
+            self._ask_key_frame(now)
+
+    def _choose(self) -> None:
         self._selected_at = self.publication.flow_changes
         states = self.publication.states
         quality, width, height = self._wish
         self.desired = desired_layer(states, quality=quality, width=width, height=height)
         self.target = target_layer(states, self.desired)
-        if self.flows and self.awaits_key_frame:
-            self.publication.keyframe(self.target, now)
-            if self.target != self.desired:  # it may begin to flow because of this
-                self.publication.keyframe(self.desired, now)
+
+    def _ask_key_frame(self, now: float) -> None:
+        self.publication.keyframe(self.target, now)
+        if self.target != self.desired:  # it may begin to flow because of this
+            self.publication.keyframe(self.desired, now)
 
     def request_key_frame(self, now: float) -> None:
         """The subscriber cannot decode: ask the source of what it is sent now."""
@@ -126,7 +132,10 @@ class Subscription:
             self._drops[Drop.SUBSCRIPTION_DISABLED] += 1
             return
         if self._selected_at != self.publication.flow_changes:
-            self.select(view.now)
+            self._choose()
+            # A layer begins with a key frame: often this packet is what would be asked for.
+            if self.awaits_key_frame and not (view.key_frame and view.layer == self.target):
+                self._ask_key_frame(view.now)
         if view.layer == self.current and not self._interrupted and self._munger.follows(view):
             if view.padding and self._munger.skip(view):
                 self._drops[Drop.PADDING] += 1

@@ -151,6 +151,18 @@ def test_sizes_told_at_publishing_hold_before_the_first_key_frame() -> None:
     assert subscription.desired == 0
 
 
+def test_a_layer_that_begins_with_its_key_frame_is_not_asked_for_one(room: Simulcast) -> None:
+    subscription = room.subscribe("TR_V")
+    room.frame(F, key=True)
+    assert subscription.current == 2
+    room.tick()
+    assert room.key_frames_asked() == []
+    other = room.subscribe("TR_V", "t")
+    room.frame(F)
+    assert other.current is None
+    assert room.key_frames_asked() == [F]
+
+
 def test_a_layer_that_stops_is_replaced_and_taken_up_again(room: Simulcast) -> None:
     subscription = room.subscribe("TR_V")
     room.frame(Q, F, key=True)
