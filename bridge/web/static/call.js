@@ -7,6 +7,7 @@ import { admission } from './matrix.js';
 import { Problem, asProblem, ofDevice } from './problems.js';
 import { wanted } from './devices.js';
 import { nameOf, userOf } from './identity.js';
+import { Membership } from './membership.js';
 import { listenToCaptions } from './transcription.js';
 
 setLogLevel('error'); // its other levels print addresses, which hold the call's token
@@ -37,6 +38,7 @@ export class Call extends EventTarget {
     this.state = 'connecting';
     this.wants = { microphone: false, camera: false };
     this.namesReadAt = 0;
+    this.membership = new Membership(account, room.roomId, serviceUrl);
     this.media = new Room({
       adaptiveStream: true,
       dynacast: true,
@@ -72,14 +74,14 @@ export class Call extends EventTarget {
     for (const track of tracks) {
       this.wants[track.kind === Track.Kind.Video ? 'camera' : 'microphone'] = true;
     }
-    await Promise.all(tracks.map((track) => this.#publish(track)));
+    await Promise.all([this.membership.join(), ...tracks.map((track) => this.#publish(track))]);
     this.#change('people');
   }
 
   /** Leaves; all devices are off when it returns. */
   async leave() {
     this.left = true;
-    await this.media.disconnect(true);
+    await Promise.all([this.membership.leave(), this.media.disconnect(true)]);
   }
 
   /** @param {'microphone'|'camera'} kind @returns whether it is on afterwards */
@@ -195,6 +197,7 @@ export class Call extends EventTarget {
 
   #end(problem) {
     this.left = true;
+    void this.membership.leave(problem.key === 'elsewhere'); // never throws
     this.#tell('ended', problem);
   }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,13 +14,20 @@ from playwright.async_api import Browser
 from tests.bridge.page.browser import chromium
 from tests.bridge.page.services import Services, services
 
+_PAUSE_S = 2
+
 
 @pytest.fixture(scope="session")
 def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A spoken sentence, as the fake microphone plays it."""
+    """A spoken sentence and a pause, as the fake microphone plays them again and again."""
     path = tmp_path_factory.mktemp("voice") / "alice.wav"
     speech = "Good morning everybody, the budget meeting is open."
     subprocess.run(["espeak-ng", "-v", "en", "-w", str(path), speech], check=True)
+    with wave.open(str(path)) as spoken:
+        parameters, samples = spoken.getparams(), spoken.readframes(spoken.getnframes())
+    with wave.open(str(path), "wb") as padded:
+        padded.setparams(parameters)
+        padded.writeframes(samples + bytes(_PAUSE_S * parameters.framerate * parameters.sampwidth))
     return path
 
 

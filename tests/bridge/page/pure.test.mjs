@@ -6,6 +6,7 @@ import { initials, nameOf, userOf } from '../../../bridge/web/static/identity.js
 import { fr } from '../../../bridge/web/static/fr.js';
 import { en } from '../../../bridge/web/static/en.js';
 import { chooseLanguage } from '../../../bridge/web/static/i18n.js';
+import { Membership, content, stateKey } from '../../../bridge/web/static/membership.js';
 import { summary } from '../../../bridge/web/static/rooms.js';
 
 const said = (segment, text, final = true, speaker = 'anne') => ({ segment, speaker, text, final });
@@ -153,4 +154,49 @@ test('a room as the list shows it', () => {
   const bruno = event('m.room.member', { displayname: 'Bruno' }, { state_key: '@b:hs' });
   assert.equal(summary('!a', joined(bruno), 0).name, 'Bruno, @c:hs');
   assert.equal(summary('!a', joined(event('m.room.create', { type: 'm.space' })), 0), null);
+});
+
+const account = { userId: '@a:hs', deviceId: 'DEV' };
+
+test('a membership as Element Call reads it', () => {
+  assert.equal(stateKey(account), '_@a:hs_DEV_m.call');
+  const first = content(account, '!r', 'https://rtc.hs/', 0);
+  assert.equal(first.foci_preferred[0].livekit_service_url, 'https://rtc.hs');
+  assert.equal('created_ts' in first, false);
+  assert.equal(content(account, '!r', 'https://rtc.hs', 5).created_ts, 5);
+});
+
+test('a membership the room refuses is no obstacle', async () => {
+  const asked = [];
+  const refuse = (...args) => {
+    asked.push(args);
+    return Promise.reject(Object.assign(new Error('no'), { key: 'notMember' }));
+  };
+  const membership = new Membership({ ...account, setState: refuse, delayed: refuse }, '!r', 'https://rtc.hs');
+  await membership.join();
+  await membership.leave();
+  assert.equal(asked.length, 2); // the leave that was to be scheduled, the membership itself
+});
+
+test('a membership left by the delayed event, or in person where there is none', async () => {
+  for (const delay_id of ['d1', undefined]) {
+    const asked = [];
+    const setState = async (...args) => asked.push(['set', args[3], args[4]]) && { delay_id };
+    const delayed = async (...args) => asked.push(args);
+    const membership = new Membership({ ...account, setState, delayed }, '!r', 'https://rtc.hs');
+    await membership.join();
+    await membership.leave();
+    assert.equal(asked.length, 3);
+    assert.match(asked[0][2], /msc4140\.delay=/);
+    assert.deepEqual(asked[2], delay_id ? ['d1', 'send'] : ['set', {}, undefined]);
+  }
+});
+
+test('a membership taken over by another tab stays', async () => {
+  const asked = [];
+  const setState = async () => ({ delay_id: 'd1' });
+  const membership = new Membership({ ...account, setState, delayed: async (...args) => asked.push(args) }, '!r', 'x');
+  await membership.join();
+  await membership.leave(true);
+  assert.deepEqual(asked, [['d1', 'cancel']]);
 });

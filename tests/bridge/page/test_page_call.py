@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from bridge.dev.layout import PORTS_A_SITE
-from bridge.dev.person import Person
+from bridge.dev.person import MatrixError, Person
 from bridge.dev.ports import free_block
 from tests.bridge.page.browser import Watched, open_page, sign_in, until, violations
 
@@ -194,6 +194,45 @@ async def test_mute_camera_captions_and_leave_by_keyboard(pages: dict[str, Watch
     await expect(bob.locator("#people")).to_have_text("1 participant")
     await alice.get_by_role("button", name="Revenir dans l’appel").click()
     await expect(alice.locator("#view-lobby")).to_be_visible()
+
+
+async def test_element_call_is_told_who_is_here(browser: Browser, site: Site) -> None:
+    alice = site.person("alice")
+    async with open_page(browser, site.link, own=site.own) as watched:
+        page = watched.page
+        await _enter(page, "alice")
+        device = await page.evaluate("JSON.parse(sessionStorage['colloque.session']).deviceId")
+        key = f"_{alice.user_id}_{device}_m.call"
+        content = await _membership(alice, site, key, lambda content: bool(content))
+        assert content["membershipID"] == f"{alice.user_id}:{device}"
+        (focus,) = content["foci_preferred"]
+        assert focus["livekit_service_url"] == site.told["livekit_service_url"]
+        await page.keyboard.press("l")
+        await _membership(alice, site, key, lambda content: content == {})
+        await page.get_by_role("button", name="Revenir dans l’appel").click()
+        await page.get_by_role("button", name="Rejoindre l’appel").click()
+        await _membership(alice, site, key, lambda content: bool(content))
+    # The page is gone without a word: what it scheduled takes it out.
+    await _membership(alice, site, key, lambda content: content == {})
+
+
+async def _membership(
+    person: Person, site: Site, key: str, wanted: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any]:
+    """The content of a membership once it is as wanted."""
+    room, state = quote(site.room_id, safe=""), quote(key, safe="")
+    path = f"/_matrix/client/v3/rooms/{room}/state/org.matrix.msc3401.call.member/{state}"
+    for _ in range(100):
+        try:
+            content = await person.request("GET", path)
+        except MatrixError as error:
+            if error.status != 404:
+                raise
+        else:
+            if wanted(content):
+                return content
+        await asyncio.sleep(0.3)  # a state event of somebody else: a /sync would be no shorter
+    raise AssertionError("the membership is not as wanted")
 
 
 async def test_settings_change_captions_and_shortcuts(pages: dict[str, Watched]) -> None:
