@@ -92,11 +92,6 @@ async def test_participants_are_listed_changed_muted_and_removed(
     seen = bob.remote_participants["alice"]
     await until(lambda: seen.name == "Alice B." and seen.attributes == {"role": "minister"})
 
-    await server.update_subscriptions(
-        api.UpdateSubscriptionsRequest(room=room, identity="bob", track_sids=[sid], subscribe=False)
-    )
-    await until(lambda: seen.track_publications[sid].track is None)
-
     got: asyncio.Queue[rtc.DataPacket] = asyncio.Queue()
     bob.on("data_received", got.put_nowait)
     for kind in (models.DataPacket.Kind.RELIABLE, models.DataPacket.Kind.LOSSY):
@@ -112,6 +107,21 @@ async def test_participants_are_listed_changed_muted_and_removed(
     await server.remove_participant(who)
     await until(lambda: not alice.isconnected())
     await until(lambda: "alice" not in bob.remote_participants)
+    await bob.disconnect()
+
+
+async def test_the_server_subscribes_somebody(server: api.RoomService, sfu: Sfu, room: str) -> None:
+    alice, bob = await connected(sfu, "alice", room), rtc.Room()
+    await bob.connect(sfu.ws, token("bob", room), rtc.RoomOptions(auto_subscribe=False))
+    sid = await publish(alice)
+    seen = bob.remote_participants["alice"].track_publications
+    await until(lambda: sid in seen)
+    assert seen[sid].track is None
+    await server.update_subscriptions(
+        api.UpdateSubscriptionsRequest(room=room, identity="bob", track_sids=[sid], subscribe=True)
+    )
+    await until(lambda: seen[sid].track is not None)
+    await alice.disconnect()
     await bob.disconnect()
 
 
