@@ -79,7 +79,7 @@ class _Door:
         except ValueError as error:
             log.warning("a transaction of the homeserver cannot be read: %s", error)
             return _error(400, "M_BAD_JSON", str(error))
-        entries = [entry for event in events if (entry := self._entry(event)) is not None]
+        entries = [entry for event in events if (entry := entry_of(event, self._bot)) is not None]
         EVENTS.labels("taken").inc(len(entries))
         EVENTS.labels("passed over").inc(len(events) - len(entries))
         try:
@@ -103,14 +103,15 @@ class _Door:
     async def ping(self, request: web.Request) -> web.Response:
         return web.json_response({})
 
-    def _entry(self, event: Any) -> NewEntry | None:
-        """What the inbox keeps of an event; None for what the bridge never acts on."""
-        value = wire.parse(event)
-        if value is None or not (storable_id(value.room_id) and storable_id(value.event_id)):
-            return None
-        if isinstance(value, wire.IncomingMessage) and value.sender == self._bot:
-            return None  # our own words
-        return NewEntry(value.room_id, "matrix", value.event_id, event)
+
+def entry_of(event: Any, bot: str) -> NewEntry | None:
+    """What the inbox keeps of an event; None for what the bridge never acts on."""
+    value = wire.parse(event)
+    if value is None or not (storable_id(value.room_id) and storable_id(value.event_id)):
+        return None
+    if isinstance(value, wire.IncomingMessage) and value.sender == bot:
+        return None  # our own words
+    return NewEntry(value.room_id, "matrix", value.event_id, event)
 
 
 def _events(body: bytes) -> list[Any]:

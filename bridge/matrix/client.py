@@ -105,6 +105,12 @@ class Homeserver(MatrixApi):
         )
         return str(answer.get("room_id", room_id))
 
+    async def joined_rooms(self) -> list[str]:
+        """The rooms the bot is in."""
+        answer = await self.object("GET", f"{_V3}/joined_rooms")
+        rooms = answer.get("joined_rooms")
+        return [room_id for room_id in rooms or [] if isinstance(room_id, str)]
+
     async def leave(self, room_id: str) -> None:
         """Leave a room, or decline its invitation."""
         await self.request("POST", f"{_V3}/rooms/{_q(room_id)}/leave", body={})

@@ -85,6 +85,13 @@ class Inbox:
             return None
         return Entry(**{**dict(row), "payload": loaded(row["payload"])})
 
+    async def first_heard_of(self, room_id: str) -> int | None:
+        """When the first entry of this room came (milliseconds), None for an unknown room."""
+        value: int | None = await self._db.fetchval(
+            "SELECT MIN(received_ms) FROM inbox WHERE room_id = $1", room_id
+        )
+        return value
+
     async def done(self, conn: Connection, entry: Entry) -> None:
         """Mark as handled, inside the transaction of its effects. Drops what it said."""
         await conn.execute(

@@ -102,6 +102,13 @@ _DOMAIN = (
     "CREATE INDEX utterance_conference ON utterance (conference, start_ms)",
 )
 
+
+async def _marks(conn: Connection, scheme: Scheme) -> None:
+    await conn.execute("CREATE TABLE mark (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+    await conn.execute("CREATE INDEX inbox_room ON inbox (room_id, received_ms)")
+
+
 upgrades: tuple[tuple[str, Step], ...] = (
     ("Inbox, outbox, rooms, conferences, grants, utterances", _first_tables),
+    ("Until when the rooms are complete", _marks),
 )

@@ -294,11 +294,16 @@ class FakeHomeserver:
         return web.json_response({"joined": joined})
 
     def _messages(self, request: web.Request, parts: list[str], body: bytes) -> web.Response:
-        room, senders = self.room(parts[4]), json.loads(request.query["filter"])["senders"]
+        room = self.room(parts[4])
         if BOT not in room.members:
             return _error(403, "M_FORBIDDEN", "User not in room")
-        chunk = [event for event in reversed(room.events) if event["sender"] in senders]
-        return web.json_response({"chunk": chunk[: int(request.query["limit"])]})
+        senders = json.loads(request.query.get("filter", "{}")).get("senders")
+        chunk = [e for e in reversed(room.events) if senders is None or e["sender"] in senders]
+        start, limit = int(request.query.get("from", 0)), int(request.query["limit"])
+        answer: dict[str, Any] = {"chunk": chunk[start : start + limit], "start": str(start)}
+        if start + limit < len(chunk):
+            answer["end"] = str(start + limit)
+        return web.json_response(answer)
 
     def _upload(self, request: web.Request, parts: list[str], body: bytes) -> web.Response:
         mxc = f"mxc://{SERVER_NAME}/{len(self.uploads)}"
@@ -321,6 +326,10 @@ class FakeHomeserver:
             self.profile.update(json.loads(body))
             return web.json_response({})
         return web.json_response(self.profile)
+
+    def _joined_rooms(self, request: web.Request, parts: list[str], body: bytes) -> web.Response:
+        joined = [room_id for room_id, room in self.rooms.items() if BOT in room.members]
+        return web.json_response({"joined_rooms": joined})
 
     def _versions(self, request: web.Request, parts: list[str], body: bytes) -> web.Response:
         return web.json_response({"versions": ["v1.11"], "unstable_features": {}})
@@ -347,6 +356,7 @@ _RULES = [
     _Rule("POST", f"{_V3}/register", FakeHomeserver._register),
     _Rule("POST", "_matrix/client/v1/appservice/*/ping", FakeHomeserver._ping),
     _Rule("POST", f"{_V3}/join/*", FakeHomeserver._join),
+    _Rule("GET", f"{_V3}/joined_rooms", FakeHomeserver._joined_rooms),
     _Rule("PUT", f"{_ROOM}/send/*/*", FakeHomeserver._send),
     _Rule("PUT", f"{_ROOM}/redact/*/*", FakeHomeserver._redact),
     _Rule("PUT", f"{_ROOM}/state/*", FakeHomeserver._put_state),
