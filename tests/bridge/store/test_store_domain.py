@@ -9,6 +9,7 @@ from bridge import ids
 from bridge.store.conferences import Conferences
 from bridge.store.database import Database
 from bridge.store.grants import Grant, Grants
+from bridge.store.marks import Marks
 from bridge.store.outbox import Outbox, Outgoing
 from bridge.store.rooms import Rooms
 from bridge.store.utterances import Utterance, Utterances
@@ -146,3 +147,12 @@ async def test_room_facts(db: Database) -> None:
         await rooms.put(conn, "!a", {"direct": True})
         await rooms.put(conn, "!a", {"direct": False, "said": ["power"]})
         assert await rooms.get(conn, "!a") == {"direct": False, "said": ["power"]}
+
+
+async def test_marks_move(db: Database) -> None:
+    marks = Marks(db)
+    assert await marks.get("read") is None
+    await marks.put("read", "1")
+    await marks.put("read", "2")
+    await marks.put("other", "3")
+    assert await marks.get("read") == "2"

@@ -128,3 +128,12 @@ async def test_many_commits_at_once_lose_nothing_and_keep_each_sources_order(db:
     for name in range(5):
         mine = [key for key in keys if key.startswith(f"{name}:")]
         assert mine == [f"{name}:{number}" for number in range(10)]
+
+
+async def test_when_a_room_was_first_heard_of(db: Database) -> None:
+    inbox = Inbox(db)
+    assert await inbox.first_heard_of("!a") is None
+    await inbox.commit([_event(1)], now_ms=7)
+    await inbox.commit([_event(2)], now_ms=9)
+    await _drain(db, inbox, "!a")
+    assert await inbox.first_heard_of("!a") == 7
