@@ -67,6 +67,11 @@ class Listener:
         self._held: list[Speech] = []
         self._believed = False
 
+    @property
+    def hears(self) -> bool:
+        """Whether the track has delivered anything, be it silence."""
+        return self._arrived_ms > 0
+
     def accept(self, pcm: bytes, arrived_ms: int) -> None:
         """Audio of the track: mono, signed 16 bit, 16 kHz, any length."""
         self._arrived_ms = arrived_ms

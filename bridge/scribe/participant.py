@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from livekit import rtc
 
@@ -119,6 +120,7 @@ class Participation:
         self._room.on("token_refreshed", self._refreshed)
         # Only microphones are asked for: pictures would cost the call bandwidth for nothing.
         options = rtc.RoomOptions(auto_subscribe=False, connect_timeout=CONNECT_S)
+        await _reach(url)
         try:
             async with asyncio.timeout(JOIN_S):
                 await self._room.connect(url, token, options)
@@ -127,6 +129,12 @@ class Participation:
         for participant in self._room.remote_participants.values():
             for publication in participant.track_publications.values():
                 self._published(publication, participant)
+
+    async def packets(self) -> int:
+        """Audio packets received so far, of everybody."""
+        stats = await self._room.get_rtc_stats()
+        inbound = [*stats.publisher_stats, *stats.subscriber_stats]
+        return sum(s.inbound_rtp.received.packets_received for s in inbound)
 
     async def leave(self) -> None:
         """Leave the call; what does not end in time is left to the process's end."""
@@ -179,6 +187,22 @@ class Participation:
     def _refreshed(self) -> None:
         # The SDK has no public name for the refreshed token (livekit 1.2).
         self._renewed = self._room._token
+
+
+async def _reach(url: str) -> None:
+    """Raises JoinError where nobody listens.
+
+    Asked before the SDK is: a connection it makes on a second attempt of its own after a refused
+    one never plays a frame (livekit 1.2), and its attempts take many seconds.
+    """
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme in ("wss", "https") else 80)
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            _, writer = await asyncio.open_connection(parts.hostname, port)
+    except (OSError, TimeoutError) as error:
+        raise JoinError(f"{parts.hostname}:{port} does not answer ({error})") from None
+    writer.close()
 
 
 CAPTION_ERRORS = (rtc.StreamError, rtc.participant.PublishTranscriptionError, TimeoutError)

@@ -41,6 +41,7 @@ FIRST_RETRY_S, LAST_RETRY_S = 0.5, 5.0
 TICK_S = 0.25
 FLUSH_S = 6.0
 """Seconds the engine has to finish what was said when a call or a track ends."""
+DEAF_S, DEAF_PACKETS = 3.0, 100
 MAILBOX = 1000
 CAPTIONS = 100
 
@@ -191,7 +192,8 @@ class Session:
 
     async def _listen(self, call: Participation) -> Disconnected | Changed:
         async with asyncio.TaskGroup() as tasks:
-            aside = [tasks.create_task(self._tick()), tasks.create_task(self._show(call))]
+            work = (self._tick(), self._show(call), self._watch(call))
+            aside = [tasks.create_task(one) for one in work]
             outcome = await self._follow(tasks)
             await self._flush()
             for task in aside:
@@ -274,6 +276,20 @@ class Session:
             await asyncio.sleep(TICK_S)
             for heard in self._heard.values():
                 heard.listener.tick(_now_ms())
+
+    async def _watch(self, call: Participation) -> None:
+        """Notice a connection that receives packets and hears nothing, and replace it.
+
+        Seen with livekit 1.2 after a connection that came about by the SDK's own second attempt:
+        packets are counted, and no track ever gets a frame.
+        """
+        while True:
+            await asyncio.sleep(DEAF_S)
+            hears = [heard.listener.hears for heard in self._heard.values()]
+            if hears and not any(hears) and await call.packets() > DEAF_PACKETS:
+                log.warning("conference %s: nothing is heard, joining again", self.order.conference)
+                self._from(call, Disconnected("deaf", for_good=False))
+                return
 
     def _segment(self, piece: Piece, track: Track) -> Frame:
         return {
