@@ -168,7 +168,8 @@ class Demo:
     async def _all_out(self, callers: dict[str, Caller]) -> None:
         for name, caller in callers.items():
             try:
-                await asyncio.wait_for(caller.disconnected.wait(), 10)
+                async with asyncio.timeout(10):
+                    await caller.disconnected.wait()
             except TimeoutError:
                 self.checks.note(f"`!visio stop` ends the call for {name}", False, "still in it")
             else:

@@ -207,7 +207,8 @@ class Sender:
             await asyncio.sleep(max(error.retry_after_ms, 0) / 1000)
             return
         try:
-            await asyncio.wait_for(self._back.wait(), pause)
+            async with asyncio.timeout(pause):
+                await self._back.wait()
         except TimeoutError:
             return
 

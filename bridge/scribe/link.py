@@ -112,7 +112,8 @@ class ScribeLink:
 
     async def _read(self, reader: asyncio.StreamReader, inbox: asyncio.Queue[Frame | None]) -> None:
         while True:
-            frame = await asyncio.wait_for(frames.read(reader), SILENCE_S)
+            async with asyncio.timeout(SILENCE_S):
+                frame = await frames.read(reader)
             if frame is None or frame["type"] != "pong":
                 await inbox.put(frame)
             if frame is None:
