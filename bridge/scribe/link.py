@@ -56,6 +56,7 @@ class ScribeLink:
                 log.warning("scribe: %s; connecting again", error)
             except OSError as error:
                 log.debug("scribe at %s does not answer: %s", self.socket_path, error)
+            _stop_if_cancelled()
             await asyncio.sleep(pause)
             pause = min(pause * 2, LAST_RETRY_S)
 
@@ -183,3 +184,10 @@ class ScribeLink:
 
 def _session(conference: str, state: str, detail: str) -> Frame:
     return {"type": "session", "conference": conference, "state": state, "detail": detail}
+
+
+def _stop_if_cancelled() -> None:
+    # A task group that is cancelled while one of its tasks fails raises the failure alone.
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -25,6 +25,7 @@ FRAME_MS = 30
 QUEUE_FRAMES = 200
 """Frames of one track that may wait (6 s); then the oldest go, and the listener's clock jumps."""
 CONNECT_S, JOIN_S, LEAVE_S, CAPTION_S = 5.0, 25.0, 3.0, 2.0
+RESUME_S = 4.0
 TRANSCRIPTION_TOPIC = "lk.transcription"
 
 FOR_GOOD = frozenset(
@@ -105,6 +106,7 @@ class Participation:
         self._post = post
         self._room = rtc.Room()
         self._renewed: str | None = None
+        self._given_up: asyncio.TimerHandle | None = None
 
     @property
     def renewed_token(self) -> str | None:
@@ -118,6 +120,8 @@ class Participation:
         self._room.on("track_unsubscribed", self._unsubscribed)
         self._room.on("disconnected", self._disconnected)
         self._room.on("token_refreshed", self._refreshed)
+        self._room.on("reconnecting", self._reconnecting)
+        self._room.on("reconnected", self._reconnected)
         # Only microphones are asked for: pictures would cost the call bandwidth for nothing.
         options = rtc.RoomOptions(auto_subscribe=False, connect_timeout=CONNECT_S)
         await _reach(url)
@@ -138,6 +142,7 @@ class Participation:
 
     async def leave(self) -> None:
         """Leave the call; what does not end in time is left to the process's end."""
+        self._reconnected()
         try:
             async with asyncio.timeout(LEAVE_S):
                 await self._room.disconnect()
@@ -184,6 +189,18 @@ class Participation:
         name = rtc.DisconnectReason.Name(reason)
         self._post(Disconnected(name.lower(), reason in FOR_GOOD))
 
+    def _reconnecting(self) -> None:
+        # A glitch of the network is the SDK's to mend. A server that restarts is not: the SDK
+        # would try for half a minute to resume what no server remembers.
+        loop = asyncio.get_running_loop()
+        lost = Disconnected("connection_lost", for_good=False)
+        self._given_up = self._given_up or loop.call_later(RESUME_S, self._post, lost)
+
+    def _reconnected(self) -> None:
+        if self._given_up is not None:
+            self._given_up.cancel()
+            self._given_up = None
+
     def _refreshed(self) -> None:
         # The SDK has no public name for the refreshed token (livekit 1.2).
         self._renewed = self._room._token
@@ -195,13 +212,17 @@ async def _reach(url: str) -> None:
     Asked before the SDK is: a connection it makes on a second attempt of its own after a refused
     one never plays a frame (livekit 1.2), and its attempts take many seconds.
     """
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme in ("wss", "https") else 80)
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise JoinError(f"the media server's address is wrong: {error}") from None
+    port = port or (443 if parts.scheme in ("wss", "https") else 80)
     try:
         async with asyncio.timeout(CONNECT_S):
-            _, writer = await asyncio.open_connection(parts.hostname, port)
+            _, writer = await asyncio.open_connection(host, port)
     except (OSError, TimeoutError) as error:
-        raise JoinError(f"{parts.hostname}:{port} does not answer ({error})") from None
+        raise JoinError(f"{host}:{port} does not answer ({error})") from None
     writer.close()
 
 

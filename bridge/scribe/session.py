@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 State = Literal["joining", "listening", "failed", "stopped"]
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 5.0
+PATIENCE = 5
+"""Attempts to join (7.5 s of pauses) before a session is said to have failed; it goes on trying."""
 TICK_S = 0.25
 FLUSH_S = 6.0
 """Seconds the engine has to finish what was said when a call or a track ends."""
@@ -110,6 +112,7 @@ class Session:
         self.detail = ""
         self._wanted = order
         self._stopping = False
+        self._attempts = 0
         self._engine = engine
         self._keep = keep
         self._report = report
@@ -142,20 +145,26 @@ class Session:
     async def run(self) -> None:
         """Keep the session going until it is stopped."""
         self._report(self.order.conference, self.state, self.detail)
-        pause = FIRST_RETRY_S
         while not self._stopping:
             self.order = self._wanted
-            if not self._engine.capability.understands(self.order.language):
+            if self._engine.capability.understands(self.order.language):
+                outcome = await self._attempt()
+                if isinstance(outcome, Disconnected):
+                    await self._changed(self._pause_after(outcome))
+            else:
                 self._say("failed", "language")
                 await self._changed(None)
-                continue
-            outcome = await self._attempt()
-            pause = FIRST_RETRY_S if self.state == "listening" else min(pause * 2, LAST_RETRY_S)
-            if isinstance(outcome, Disconnected):
-                again = self.state == "listening" and not outcome.for_good
-                self._say("joining" if again else "failed", outcome.reason)
-                await self._changed(None if outcome.for_good else pause)
         self._say("stopped", "")
+
+    def _pause_after(self, outcome: Disconnected) -> float | None:
+        """Say what went wrong. Seconds until it is worth trying again; None: when told to."""
+        if self.state == "listening":
+            self._attempts = 0
+        self._attempts += 1
+        # A server that restarts is back in a moment: that is no failure to tell people of.
+        failed = outcome.for_good or outcome.reason == "token" or self._attempts > PATIENCE
+        self._say("failed" if failed else "joining", outcome.reason)
+        return None if outcome.for_good else min(FIRST_RETRY_S * self._attempts, LAST_RETRY_S)
 
     async def _changed(self, timeout: float | None) -> None:
         """Wait for the bridge to want something else, or for the time to try again."""

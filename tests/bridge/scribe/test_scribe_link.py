@@ -217,3 +217,15 @@ async def test_frames_of_a_newer_scribe_are_passed_over(socket_path: Path) -> No
         scribe.send(hello(), {"type": "mood", "is": "good"}, {"type": "pong"}, segment(1))
         await scribe.next("ack")
         assert bridge.segments == ["s-1:0"]
+
+
+async def test_a_link_can_be_ended_at_any_moment(socket_path: Path) -> None:
+    async with listening(socket_path) as peer:
+        for turn in range(40):
+            async with asyncio.timeout(5), linked(socket_path):
+                scribe = await peer.accept()
+                scribe.send(hello(), *map(segment, range(turn)))
+                if turn % 2:
+                    scribe.writer.close()
+                for _ in range(turn):
+                    await asyncio.sleep(0)

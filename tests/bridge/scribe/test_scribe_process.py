@@ -70,12 +70,16 @@ class Bridge:
     async def _session(self, frame: dict[str, Any]) -> None:
         self.states.put_nowait(frame)
 
-    async def until(self, conference: str, state: str) -> dict[str, Any]:
+    async def until(self, conference: str, state: str, detail: str = "") -> None:
         async with asyncio.timeout(20):
             while True:
                 frame = await self.states.get()
-                if (frame["conference"], frame["state"]) == (conference, state):
-                    return frame
+                if (frame["conference"], frame["state"], frame["detail"]) == (
+                    conference,
+                    state,
+                    detail,
+                ):
+                    return
 
     async def has(self, count: int) -> None:
         async with asyncio.timeout(20), self.got:
@@ -154,10 +158,11 @@ async def test_a_session_outlives_the_bridge_and_says_so(socket_path: Path, tmp_
     process = await started(socket_path, tmp_path / "spool")
     async with linked(socket_path) as bridge:
         await bridge.link.start(order("c"))
-        assert (await bridge.until("c", "failed"))["detail"] == "unreachable"
+        await bridge.until("c", "joining", "unreachable")
     async with linked(socket_path) as bridge:
-        assert bridge.link.sessions == {"c": "failed"}
-        assert (await bridge.until("c", "failed"))["detail"] == "unreachable"
+        assert bridge.link.sessions == {"c": "joining"}
+        await bridge.until("c", "joining", "unreachable")
+        await bridge.until("c", "failed", "unreachable")
         await bridge.link.stop("c")
         await bridge.until("c", "stopped")
     async with linked(socket_path) as bridge:
@@ -174,16 +179,26 @@ async def test_a_language_without_a_model_is_said_and_can_be_changed(
     process = await started(socket_path, tmp_path / "spool")
     async with linked(socket_path) as bridge:
         await bridge.link.start(order("c", language="fr"))
-        assert (await bridge.until("c", "failed"))["detail"] == "language"
+        await bridge.until("c", "failed", "language")
         await bridge.link.update("c", language="en")
-        assert (await bridge.until("c", "failed"))["detail"] == "unreachable"
+        await bridge.until("c", "joining", "unreachable")
         await bridge.link.start({**order("c"), "language": "de"})
-        assert (await bridge.until("c", "failed"))["detail"] == "language"
+        await bridge.until("c", "failed", "language")
         await bridge.link.stop("c")
         await bridge.link.start(order("c"))  # at once, while the first one still ends
         await bridge.until("c", "stopped")
-        assert (await bridge.until("c", "failed"))["detail"] == "unreachable"
+        await bridge.until("c", "joining", "unreachable")
     await ended(process, signal.SIGTERM)
+
+
+async def test_an_address_that_is_none_is_said(socket_path: Path, tmp_path: Path) -> None:
+    process = await started(socket_path, tmp_path / "spool")
+    async with linked(socket_path) as bridge:
+        for number, url in enumerate(["", "ws://[::1", "ws://127.0.0.1:99999", "nonsense"]):
+            await bridge.link.start({**order(f"c{number}"), "url": url})
+            await bridge.until(f"c{number}", "joining", "unreachable")
+    await ended(process, signal.SIGTERM)
+    assert process.returncode == 0
 
 
 async def test_a_look_at_its_health_does_not_take_the_bridges_place(
