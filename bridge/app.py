@@ -24,6 +24,7 @@ from bridge.config import Settings
 from bridge.errors import ColloqueError
 from bridge.matrix import appservice, registration
 from bridge.matrix.admission import Admission
+from bridge.matrix.catchup import CatchUp
 from bridge.matrix.client import Homeserver, HomeserverError, Unreachable
 from bridge.matrix.openid import OpenId
 from bridge.matrix.outbox import Sender
@@ -39,7 +40,8 @@ from bridge.rooms.house import House, Stores
 from bridge.rooms.reconcile import Reconciler, ScribeAccess
 from bridge.rooms.worker import Rooms
 from bridge.scribe.link import ScribeLink
-from bridge.store.database import open_database
+from bridge.store.conferences import Conferences
+from bridge.store.database import DATABASE_ERRORS, open_database
 from bridge.web.app import web_app
 
 log = logging.getLogger(__name__)
@@ -73,6 +75,8 @@ class Bridge:
     settings: Settings
     homeserver: Homeserver
     sender: Sender
+    catch_up: CatchUp
+    conferences: Conferences
     rooms: Rooms
     reconciler: Reconciler
     link: ScribeLink
@@ -88,7 +92,7 @@ class Bridge:
             self.sender.run(),
             self.reconciler.run(),
             self.link.run(),
-            keep_in_touch(self.homeserver, self.sender),
+            keep_in_touch(self.homeserver, self.sender, self.catch_up, self.conferences),
         ]
 
 
@@ -148,6 +152,8 @@ def _wired(
         settings=settings,
         homeserver=homeserver,
         sender=sender,
+        catch_up=CatchUp(stores.db, homeserver, rooms.wake),
+        conferences=stores.conferences,
         rooms=rooms,
         reconciler=reconciler,
         link=link,
@@ -219,9 +225,11 @@ async def serving(app: web.Application, listen: str) -> AsyncIterator[None]:
         await runner.cleanup()
 
 
-async def keep_in_touch(homeserver: Homeserver, sender: Sender) -> None:
+async def keep_in_touch(
+    homeserver: Homeserver, sender: Sender, catch_up: CatchUp, conferences: Conferences
+) -> None:
     """Be registered, and be tried again at once after either of us was away."""
-    reached, registered = True, False
+    reached, registered, complete = True, False, False
     while True:
         try:
             if not registered:
@@ -229,15 +237,20 @@ async def keep_in_touch(homeserver: Homeserver, sender: Sender) -> None:
                 await homeserver.ensure_display_name(BOT_NAME)
                 registered = True
             await homeserver.ping()
+            if not reached:
+                log.info("the homeserver is there again")
+                sender.wake()
+            # A homeserver that restarted lost what it had not delivered yet. Between two pings
+            # that goes unnoticed, so rooms with a conference are looked into each time.
+            await catch_up.once(await conferences.active() if reached and complete else None)
+            reached = complete = True
         except (HomeserverError, Unreachable) as error:
             if reached:
                 log.warning("the homeserver does not answer as it should: %s", error)
             reached = False
-        else:
-            if not reached:
-                log.info("the homeserver is there again")
-                sender.wake()
-            reached = True
+        except DATABASE_ERRORS as error:
+            log.error("catching up with the homeserver: the database fails: %s", error)
+            complete = False
         await asyncio.sleep(PING_S if reached else PING_RETRY_S)
 
 
