@@ -124,7 +124,9 @@ class Federation:
     """What people of other homeservers may cause."""
 
     allow_servers: list[str] = _setting(
-        ["*"], "Servers whose users may join calls of rooms they are members of. `*`: every server."
+        ["*"],
+        "Servers whose users may join calls of rooms they are members of:\n"
+        "`*` (every server), a name, or `*.example.org`.",
     )
     openid_timeout_s: int = _setting(
         5, "Seconds another homeserver has to confirm who its user is."

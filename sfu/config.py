@@ -32,6 +32,8 @@ class Config:
     udp_port: int = 7882
     tcp_port: int = 7881
     advertised: tuple[str, ...] = ()
+    loopback: bool = False
+    """Tell clients of 127.0.0.1 too where a wildcard is bound (development)."""
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     webhook_urls: tuple[str, ...] = field(default=(), repr=False)
     webhook_key: str = ""
@@ -51,7 +53,7 @@ def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
     given = _parser().parse_args(arguments)
     config = _from_file(Config(), Path(given.config)) if given.config else Config()
     if given.dev:
-        config = replace(config, bind=("127.0.0.1",), keys=config.keys or DEV_KEYS)
+        config = replace(config, bind=("127.0.0.1",), loopback=True, keys=config.keys or DEV_KEYS)
     if environment.get("LIVEKIT_KEYS"):
         config = replace(config, keys=keys_of(environment["LIVEKIT_KEYS"]))
     config = replace(config, **_flags(given))

@@ -81,6 +81,7 @@ class Server:
             udp_port=config.udp_port,
             tcp_port=config.tcp_port,
             advertised=config.advertised,
+            loopback=config.loopback,
         )
         server = cls(config, await Endpoint.open(settings))
         try:

@@ -16,6 +16,7 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry, Counter
 
 from bridge.config import Settings
+from bridge.domain.policy import server_admitted
 from bridge.errors import ColloqueError, Refused, Unavailable, UserError
 from bridge.ids import ROOM_CALL, hashed_identity, media_room, plain_identity, server_of
 from bridge.matrix.client import HomeserverError
@@ -169,10 +170,10 @@ class Admission:
         return Admitted(self._settings.media.public_url, jwt)
 
     def _check_server(self, user_id: str) -> None:
-        admitted, server = self._settings.federation.allow_servers, server_of(user_id)
-        if "*" in admitted or server in admitted or server == self._settings.homeserver.server_name:
-            return
-        raise Refused("server_not_admitted", server=server)
+        allowed, own = self._settings.federation.allow_servers, self._settings.homeserver
+        server = server_of(user_id)
+        if not server_admitted(server, allowed, own.server_name):
+            raise Refused("server_not_admitted", server=server)
 
     async def _check_member(self, ask: Ask) -> None:
         try:

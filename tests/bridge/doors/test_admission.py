@@ -245,11 +245,13 @@ async def test_one_person_asking_without_end_is_slowed_down(world: World) -> Non
 async def test_only_listed_servers_are_admitted(world: World, tmp_path: Path) -> None:
     (tmp_path / "listed").mkdir()
     listed = await _world(
-        tmp_path / "listed", Settings(base=tmp_path, federation=Federation(allow_servers=["b.org"]))
+        tmp_path / "listed",
+        Settings(base=tmp_path, federation=Federation(allow_servers=["*.b.org", "b.org"])),
     )
-    listed.members.joined |= {"@b:b.org", "@c:c.org"}
+    listed.members.joined |= {"@b:b.org", "@b:chat.b.org", "@c:c.org"}
     await listed.ask()  # our own are always admitted
     await listed.ask(user_id="@b:b.org")
+    await listed.ask(user_id="@b:chat.b.org")
     with pytest.raises(Refused) as refused:
         await listed.ask(user_id="@c:c.org")
     assert refused.value.key == "server_not_admitted"

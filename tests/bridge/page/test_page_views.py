@@ -148,7 +148,7 @@ async def test_joining_that_fails_says_why_and_keeps_the_preview(
             around.faults[path] = fault
         await page.get_by_role("button", name="Rejoindre l’appel").click()
         await expect(page.locator("#join-problem")).to_contain_text(sentence)
-        assert await page.evaluate("document.querySelector('#preview').srcObject.active")
+        await until(page, "document.querySelector('#preview').srcObject?.active")
         await expect(page.get_by_role("button", name="Rejoindre l’appel")).to_be_enabled()
 
 

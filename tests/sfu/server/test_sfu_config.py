@@ -13,6 +13,8 @@ def test_development() -> None:
     assert config.bind == ("127.0.0.1",)
     assert config.keys == {"devkey": "secret"}
     assert config.webhook_key == "devkey"
+    assert config.loopback
+    assert not read(["--keys", "a: b"], {}).loopback
     assert "secret" not in repr(config)
 
 
