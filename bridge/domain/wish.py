@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -47,15 +47,19 @@ class Wish:
         """The language tag for the recognizer."""
         return self.spoken_language or self.language
 
-    def with_active(self, active: bool) -> Wish:
-        """The same wish, for or against a running call."""
-        return replace(self, active=active, content={**self.content, "active": active})
+    def with_field(self, name: str, value: object) -> Wish:
+        """The same wish with one field of the event changed; None takes the field out of it.
 
-    def with_transcript(self, transcript: bool) -> Wish:
-        """The same wish, with or without a transcript."""
-        return replace(
-            self, transcript=transcript, content={**self.content, "transcript": transcript}
-        )
+        `name` may be a field this version does not read: it then stands in the content only.
+        """
+        content = {**self.content, name: value}
+        if value is None:
+            del content[name]
+        read_here: dict[str, Any] = {name: value} if name in _READ else {}
+        return replace(self, content=content, **read_here)
+
+
+_READ = frozenset(f.name for f in fields(Wish)) - {"content"}
 
 
 def read(content: object, defaults: Wish) -> tuple[Wish, tuple[Problem, ...]]:

@@ -139,7 +139,7 @@ class Ledger:
         self.conferences = [after if c.id == after.id else c for c in self.conferences]
         await self._carry_out(after, effects)
         if conference.phase == "running" != after.phase and self.wish.active:
-            self.write_wish(self.facts.read_wish(self.house.defaults).with_active(False))
+            self.write_wish(self.facts.read_wish(self.house.defaults).with_field("active", False))
 
     async def settings_changed(self) -> None:
         """Bring a running call to the wish's settings; only the wish's own event may end it."""

@@ -52,7 +52,7 @@ async def _start(ledger: Ledger, message: wire.IncomingMessage) -> None:
         await ledger.start(message.sender)
         wanted = ledger.facts.read_wish(ledger.house.defaults)
         if wanted.active is not True:
-            ledger.write_wish(wanted.with_active(True))
+            ledger.write_wish(wanted.with_field("active", True))
 
 
 async def _stop(ledger: Ledger, message: wire.IncomingMessage) -> None:
@@ -83,7 +83,7 @@ async def _transcript(ledger: Ledger, message: wire.IncomingMessage, command: Co
         ledger.say("transcript.encrypted", message)
     else:
         wanted = ledger.facts.read_wish(ledger.house.defaults)
-        ledger.write_wish(wanted.with_transcript(command.switch))
+        ledger.write_wish(wanted.with_field("transcript", command.switch))
         ledger.say("transcript.on" if command.switch else "transcript.off", message)
         await ledger.settings_changed()
 

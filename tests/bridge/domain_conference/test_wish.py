@@ -78,7 +78,7 @@ def test_not_an_object() -> None:
 
 def test_writing_keeps_what_is_not_ours() -> None:
     wish, _ = read({"captions": "nonsense", "lobby": True}, DEFAULTS)
-    changed = wish.with_active(True).with_transcript(True)
+    changed = wish.with_field("active", True).with_field("transcript", True)
     assert (changed.active, changed.transcript) == (True, True)
     assert write(changed) == {
         "version": 1,
@@ -88,6 +88,13 @@ def test_writing_keeps_what_is_not_ours() -> None:
         "transcript": True,
     }
     assert read(write(changed), DEFAULTS)[0].active is True
+
+
+def test_a_field_is_taken_out() -> None:
+    wish, _ = read({"spoken_language": "en-GB", "later": 1}, DEFAULTS)
+    changed = wish.with_field("spoken_language", None).with_field("later", 2)
+    assert changed.spoken_language is None
+    assert write(changed) == {"version": 1, "later": 2}
 
 
 JSON = st.recursive(
