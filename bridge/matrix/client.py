@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 from urllib.parse import quote
 
 from bridge.matrix.http import HomeserverError, MatrixApi, Unreachable
@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 _V3 = "/_matrix/client/v3"
 _IS_JOINED = "/_matrix/client/unstable/io.element.msc4502/rooms/{}/is_joined"
+_DELAYED = "/_matrix/client/unstable/org.matrix.msc4140/delayed_events"
 _JOIN_TIMEOUT_S = 180  # a join of a large federated room takes Synapse minutes
 
 
@@ -128,6 +129,31 @@ class Homeserver(MatrixApi):
         """Set state. Returns the event id (of the present state where it is the same already)."""
         path = f"{_V3}/rooms/{_q(room_id)}/state/{_q(event_type)}/{_q(state_key)}"
         return _event_id(await self.object("PUT", path, body=content))
+
+    async def delay_state(
+        self,
+        room_id: str,
+        event_type: str,
+        state_key: str,
+        content: dict[str, Any],
+        delay_ms: int,
+    ) -> str:
+        """Have state set later, unless it is put off or called off (MSC4140). Returns its id."""
+        path = f"{_V3}/rooms/{_q(room_id)}/state/{_q(event_type)}/{_q(state_key)}"
+        query = {"org.matrix.msc4140.delay": str(delay_ms)}
+        return _member_text(await self.object("PUT", path, query=query, body=content), "delay_id")
+
+    async def manage_delayed(
+        self, delay_id: str, action: Literal["restart", "send", "cancel"], timeout_s: float = 10
+    ) -> None:
+        """Put off, send now or call off. HomeserverError 404 where it was sent already."""
+        path = f"{_DELAYED}/{_q(delay_id)}/{action}"
+        await self.request("POST", path, body={}, timeout_s=timeout_s)
+
+    async def delayed_events(self) -> list[dict[str, Any]]:
+        """What the bot has scheduled and is not sent yet."""
+        events = (await self.object("GET", _DELAYED)).get("delayed_events")
+        return [event for event in events or [] if isinstance(event, dict)]
 
     async def redact(self, room_id: str, event_id: str, txn_id: str, reason: str = "") -> str:
         """Remove an event's content. Returns the redaction's event id."""

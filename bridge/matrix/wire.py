@@ -9,6 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from bridge.domain.membership import CALL_MEMBER as CALL_MEMBER
+from bridge.domain.membership import RTC_MEMBER as RTC_MEMBER
+from bridge.domain.membership import RTC_MEMBER_STABLE as RTC_MEMBER_STABLE
+
 MESSAGE = "m.room.message"
 REDACTION = "m.room.redaction"
 MEMBER = "m.room.member"
@@ -30,11 +34,9 @@ TRANSCRIPT = "eu.colloque.transcript"
 TXN = "eu.colloque.txn"
 """Content key of each of the bridge's messages: which row of its outbox this is."""
 
-CALL_MEMBER = "org.matrix.msc3401.call.member"
-"""State of older MatrixRTC: key "_<user>_<device>_m.call" (MSC3401, MSC3779)."""
-RTC_MEMBER = "org.matrix.msc4143.rtc.member"
-RTC_MEMBER_STABLE = "m.rtc.member"
-"""Sticky event: one device's membership in a call (MSC4143, MSC4354)."""
+# CALL_MEMBER and RTC_MEMBER (memberships in calls) are read by bridge.domain.membership.
+RTC_SLOT = "org.matrix.msc4143.rtc.slot"
+"""State, key "m.call#ROOM": whether the room has a place for calls (MSC4143)."""
 
 PER_MESSAGE_PROFILE = "com.beeper.per_message_profile"
 """Content key: the name a client shows in place of the sender's (MSC4144)."""

@@ -95,6 +95,7 @@ SENTENCES: dict[str, str] = {
     # Doors: what a person reads in a client or on the join page
     "not_member": "You are not a member of this room.",
     "server_not_admitted": "This service is not open to accounts of the server {server}.",
+    "too_many_calls": "The bot is in too many calls already; please try again a little later.",
     "homeserver_unavailable": "The Matrix server does not answer; please try again in a moment.",
     "media_unavailable": "The conference server does not answer; please try again in a moment.",
     "scribe_unavailable": "The transcript is not available at the moment.",

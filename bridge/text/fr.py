@@ -97,6 +97,7 @@ SENTENCES: dict[str, str] = {
     # Doors: what a person reads in a client or on the join page
     "not_member": "Vous n’êtes pas membre de ce salon.",
     "server_not_admitted": "Ce service n’est pas ouvert aux comptes du serveur {server}.",
+    "too_many_calls": "Le robot participe déjà à trop d’appels ; réessayez un peu plus tard.",
     "homeserver_unavailable": "Le serveur Matrix ne répond pas ; réessayez dans un instant.",
     "media_unavailable": "Le serveur de visioconférence ne répond pas ; réessayez dans un instant.",
     "scribe_unavailable": "La transcription n’est pas disponible pour le moment.",
