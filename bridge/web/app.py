@@ -1,4 +1,4 @@
-"""The public web application: token doors, webhook, join page, health and metrics."""
+"""The public web application: token doors, discovery, webhook, join page, health, metrics."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from bridge.matrix.answers import matrix_error
 from bridge.matrix.openid import OpenId
 from bridge.media.keys import ApiKey
 from bridge.store.inbox import Inbox
+from bridge.web import discovery
+from bridge.web.discovery import Discovery
 from bridge.web.doors import CORS, DOORS, TokenDoors
 from bridge.web.health import Check, Health
 from bridge.web.page import Page
@@ -46,6 +48,7 @@ def web_app(
     webhook = Webhook(key, rooms, inbox, on_commit, registry=registry, clock=clock)
     app = web.Application(middlewares=[_errors])
     app.add_routes(TokenDoors(admission, openid, clock=clock).routes())
+    app.add_routes(Discovery(settings, clock=clock).routes())
     app.add_routes([web.post("/media/webhook", webhook.handle)])
     app.add_routes(Health(checks, registry).routes())
     app.add_routes(Page(settings).routes())  # last: it takes every path
@@ -72,5 +75,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = matrix_error(500, "M_UNKNOWN", f"Internal error, reference {reference}")
     if request.path in DOORS:  # without CORS a browser shows the page none of these answers
         response.headers.update(CORS)
+    elif request.path in discovery.PATHS:
+        response.headers.update(discovery.CORS)
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     return response

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bridge.config import Settings
+from bridge.web import discovery
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
@@ -139,6 +140,15 @@ def test_nginx_shows_the_page_and_hides_what_is_internal(nginx: Block) -> None:
         assert location.values("return") == [["404"]]
 
 
+def test_nginx_leads_discovery_to_the_bridge() -> None:
+    locations = parse_nginx((DEPLOY / "nginx-discovery.conf").read_text())
+    assert {words[2] for words, _ in locations} == discovery.PATHS
+    for words, inner in locations:
+        assert words[:2] == ["location", "="]
+        assert inner is not None
+        assert inner.values("proxy_pass") == [[f"http://{WEB}"]]
+
+
 # Caddy
 
 
@@ -158,7 +168,8 @@ def test_caddy_routes_as_nginx_does(caddy: list[list[str]]) -> None:
     }
     assert matchers["@signal"] == ["/rtc", "/rtc/*"]
     assert matchers["@tokens"] == TOKEN_ROUTES
-    assert proxies == {"@signal": SIGNAL, "@tokens": WEB, "": WEB}
+    assert set(matchers["@discovery"]) == discovery.PATHS
+    assert proxies == {"@discovery": WEB, "@signal": SIGNAL, "@tokens": WEB, "": WEB}
     assert ["respond", "@inside", "404"] in caddy
 
 

@@ -29,6 +29,7 @@ from bridge.store.database import open_database
 from bridge.store.grants import Grant, Grants
 from bridge.store.inbox import Inbox
 from bridge.web.app import web_app
+from bridge.web.discovery import TRANSPORTS
 from bridge.web.page import page_config, security_headers
 
 KEY = ApiKey("devkey", "a secret that is long enough for HS256")
@@ -402,7 +403,10 @@ async def test_other_methods(port: Port) -> None:
 
 async def test_health_names_the_parts(port: Port) -> None:
     status, text, _ = await port.get("/healthz")
-    assert (status, json.loads(text)) == (200, {"status": "ok", "parts": {"media": "ok"}})
+    health = json.loads(text)
+    assert (status, health["status"], health["parts"]) == (200, "ok", {"media": "ok"})
+    # Whoever compares two answers knows whether they come from the same process.
+    assert json.loads((await port.get("/healthz"))[1])["instance"] == health["instance"] != ""
     async with port.http.head(port.url + "/healthz") as answer:
         assert (answer.status, await answer.read()) == (200, b"")
 
@@ -419,3 +423,13 @@ async def test_metrics_are_for_the_inside(port: Port) -> None:
     assert status == 200
     assert 'colloque_media_webhooks_total{outcome="refused"} 1.0' in text
     assert (await port.get("/metrics", **{"X-Forwarded-For": "192.0.2.1"}))[0] == 404
+
+
+@pytest.mark.parametrize("path", ["/.well-known/matrix/client", TRANSPORTS])
+async def test_discovery_is_served_with_cors(port: Port, path: str) -> None:
+    status, text, headers = await port.get(path)
+    assert status == (401 if path == TRANSPORTS else 200), text
+    assert headers["Access-Control-Allow-Origin"] == "*"
+    async with port.http.options(port.url + path) as answer:
+        assert answer.status == 200
+        assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
