@@ -1,0 +1,106 @@
+"""Encrypted rooms: the bot's own device, what it may read, and what only a room may read.
+
+Olm and Megolm are libolm's, their state and the keys of others lie in the bridge's own database
+(`mautrix.crypto.PgCryptoStore`). What comes in is decrypted in the transaction that makes it
+durable; nothing that a stranger's server has to answer is waited for there, nor where a room's
+entries are handled. This module imports no cryptography, so that a bridge without python-olm runs.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bridge.errors import ColloqueError
+
+__all__ = ["Crypto", "Handler", "NoSession", "ToDevice", "Undecryptable", "installed"]
+
+
+class Undecryptable(ColloqueError):
+    """An event cannot be read. `session`: the Megolm session whose key may still come, or None."""
+
+    def __init__(self, reason: str, *, session: str | None = None) -> None:
+        super().__init__(reason)
+        self.session = session
+
+
+class NoSession(ColloqueError):
+    """A device has no keys that something could be encrypted for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToDevice:
+    """A message of one device to the bot's, decrypted.
+
+    `device` is the one whose Olm session it came through, as the sender's server lists it: never
+    what the message says of itself.
+    """
+
+    sender: str
+    device: str
+    type: str
+    content: dict[str, Any]
+
+
+Handler = Callable[[ToDevice], Awaitable[None]]
+
+
+class Crypto(Protocol):
+    """Encryption as the rest of the bridge uses it."""
+
+    @property
+    def device_id(self) -> str:
+        """The bot's device, the same for as long as the database lives."""
+
+    async def take(self, transaction: dict[str, Any]) -> None:
+        """Keep what a transaction of the homeserver says. Durable when it returns.
+
+        Raises one of DATABASE_ERRORS, and has then kept nothing; a repeated one changes nothing.
+        """
+
+    async def decrypt(self, event: dict[str, Any]) -> dict[str, Any]:
+        """The event as it was before encryption, its sender checked. Asks nobody.
+
+        Raises Undecryptable. Its `session` names what to wait for: the inbox entries that are
+        locked for it are unlocked when its key comes.
+        """
+
+    async def encrypt(
+        self, room_id: str, event_type: str, content: dict[str, Any]
+    ) -> tuple[str, dict[str, Any]]:
+        """Type and content to send: unchanged where the room, or this kind of event, is in clear.
+
+        Shares the key with everybody's devices before. Raises HomeserverError, Unreachable.
+        """
+
+    async def encrypts(self, room_id: str) -> bool:
+        """Whether this room's messages are encrypted. Once true it stays true."""
+
+    async def encrypt_file(self, data: bytes) -> tuple[bytes, dict[str, Any]]:
+        """What to upload, and the `file` of the message without its `url`."""
+
+    async def send_to_device(
+        self, user_id: str, device_id: str, event_type: str, content: dict[str, Any]
+    ) -> None:
+        """Send one device something only it can read.
+
+        Raises NoSession where that device has no keys; HomeserverError, Unreachable.
+        """
+
+    def on_to_device(self, event_type: str, handler: Handler) -> None:
+        """Have decrypted messages of this type handled; set before anything is taken.
+
+        A message counts as processed when its handler returned: until then it is brought again,
+        also after a restart. Those of one sender come in order.
+        """
+
+    async def run(self) -> None:
+        """Work until cancelled: the device's keys, other people's devices, handlers."""
+
+
+def installed() -> bool:
+    """Whether the packages of the extra `encryption` are there."""
+    needed = ("olm", "base58", "unpaddedbase64")
+    return all(importlib.util.find_spec(name) is not None for name in needed)
