@@ -8,16 +8,18 @@ VENV := .venv
 SYNAPSE_VENV := .venv-synapse
 BIN := $(VENV)/bin
 VENDOR := bridge/web/static/vendor
+CLIENTS := tests/browsers/node_modules
 PIP_INSTALL := bridge/dev/pip-install.sh
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check install clean python
+.PHONY: help run demo test test-browsers check install clean python
 
 help:
 	@echo "make run    install what is needed, then start Colloque with a homeserver to try it in"
 	@echo "make demo   a call between two homeservers, without hands"
-	@echo "make test   every check there is"
+	@echo "make test   every check but the next one"
+	@echo "make test-browsers  calls of Element Call in several browsers and homeservers"
 	@echo "make clean  remove what was installed (var/, your data, stays)"
 	@echo "Options of the program: make run ARGS=\"--sites 2 --port-base 20000 --var /tmp/colloque\""
 
@@ -66,9 +68,18 @@ $(VENDOR)/.installed: bridge/web/package.json bridge/web/package-lock.json bridg
 	@cd bridge/web && npm ci --no-audit --no-fund && npm run --silent vendor
 	@touch $@
 
-test: $(VENV)/.installed-test install
+$(CLIENTS)/.installed: tests/browsers/package.json tests/browsers/package-lock.json | $(VENDOR)/.installed
+	@echo "==> Installing the clients that the tests use"
+	@cd tests/browsers && npm ci --no-audit --no-fund
+	@touch $@
+
+test: $(VENV)/.installed-test $(CLIENTS)/.installed install
 	@bridge/dev/apt.sh chromium=chromium flite=flite espeak-ng=espeak-ng initdb=postgresql
 	@$(MAKE) --no-print-directory check
+
+test-browsers: $(VENV)/.installed-test $(CLIENTS)/.installed install
+	@bridge/dev/apt.sh chromium=chromium
+	$(BIN)/python -m pytest -m browsers tests/browsers $(ARGS)
 
 check:
 	$(BIN)/ruff check .
@@ -83,5 +94,5 @@ check:
 	  --include='bridge/domain/*,bridge/text/*,bridge/ids.py,sfu/rtp/*,sfu/room/*,sfu/signal/*'
 
 clean:
-	rm -rf $(VENV) $(SYNAPSE_VENV) $(VENDOR) bridge/web/node_modules .mypy_cache .ruff_cache \
+	rm -rf $(VENV) $(SYNAPSE_VENV) $(VENDOR) bridge/web/node_modules $(CLIENTS) .mypy_cache .ruff_cache \
 	  .pytest_cache .import_linter_cache .hypothesis .coverage
