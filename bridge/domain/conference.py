@@ -14,10 +14,12 @@ and no Matrix. Every event may be repeated: the second time changes nothing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from bridge.domain import federation, joint
+from bridge.domain.federation import Call
 from bridge.domain.happenings import (
     Effect,
     Event,
@@ -29,6 +31,7 @@ from bridge.domain.happenings import (
     PostDocuments,
     PostStatus,
     PostUtterance,
+    RetireCard,
     Say,
     ScribeFailed,
     ScribeStopped,
@@ -36,6 +39,8 @@ from bridge.domain.happenings import (
     StopAsked,
     WishRead,
 )
+from bridge.domain.joint import NO_CARD, Joint, PeersHeard, ShareTaken
+from bridge.domain.stays import Stay, gone, one_each
 from bridge.domain.wish import Wish
 from bridge.ids import server_of
 from bridge.text import Language
@@ -57,23 +62,6 @@ class Rules:
     """What the administrator decided for all conferences."""
 
     empty_timeout_ms: int = 300_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stay:
-    """One connection of a person to the call, from joining to leaving (Unix milliseconds).
-
-    `sid` is the media server's id of the connection: the same identity that connects again gets
-    another one, and the old one's leaving may be reported after the new one's joining.
-    """
-
-    identity: str
-    sid: str
-    user_id: str
-    device_id: str = ""
-    display_name: str = ""
-    joined_ms: int = 0
-    left_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +106,55 @@ class Conference:
     documents_rev: int = 0
     documents_due_ms: int | None = None
     failure_told: bool = False
+    stopped_by: str = ""
+    """Who ended the call for everybody, '' where it ran out by itself."""
+    joint: Joint | None = None
+    """The call's other sites, None while none has been heard of."""
+
+    @property
+    def call_id(self) -> str:
+        """The call's id for everybody."""
+        return self.joint.stand.call.id if self.joint else self.id
+
+    @property
+    def began_ms(self) -> int:
+        """The call's start for everybody; `started_ms` is that of our own part."""
+        return self.joint.stand.call.started_ms if self.joint else self.started_ms
+
+    @property
+    def leading(self) -> bool:
+        """Whether the call's card and record are ours to post."""
+        return self.joint is None or self.joint.leading
+
+    @property
+    def card_first(self) -> int:
+        """The card's revision that was posted as a message, NO_CARD where we posted none."""
+        return self.joint.card_first if self.joint else 0
 
     @property
     def present(self) -> tuple[Stay, ...]:
-        """One stay for each person who is in the call now, in the order they came."""
-        return _one_each(stay for stay in self.stays if stay.left_ms is None)
+        """One stay for each person who is in the call now, wherever."""
+        here = [stay for stay in self.stays if stay.left_ms is None]
+        return one_each((*here, *_elsewhere(here, self.joint.present if self.joint else ())))
 
     @property
     def people(self) -> tuple[Stay, ...]:
-        """One stay for each person who was ever in the call, in the order they came."""
-        return _one_each(iter(self.stays))
+        """One stay for each person who was ever in the call, wherever."""
+        return one_each((*self.stays, *_elsewhere(self.stays, self._away)))
+
+    @property
+    def _away(self) -> tuple[Stay, ...]:
+        return self.joint.away if self.joint else ()
+
+    @property
+    def said(self) -> int:
+        """Utterances of the whole call, as far as we have them."""
+        return self.utterances + (self.joint.utterances if self.joint else 0)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Sites whose part of the record we do not have."""
+        return self.joint.missing if self.joint else ()
 
     @property
     def servers(self) -> tuple[str, ...]:
@@ -136,8 +163,12 @@ class Conference:
 
     @property
     def listening(self) -> bool:
-        """Whether a scribe should be in the call now."""
-        return self.phase == "running" and (self.captions or self.transcript)
+        """Whether a scribe should be in the call now.
+
+        Not where all are at other sites' media servers, and nobody has ever been at ours.
+        """
+        here = bool(self.stays) or not self._away
+        return self.phase == "running" and (self.captions or self.transcript) and here
 
     @property
     def open(self) -> bool:
@@ -188,6 +219,37 @@ def start(
     return begun, (PostCard(0), PostStatus())
 
 
+def follow(*, conference: str, room_id: str, call: Call, site: str, wish: Wish) -> Step:
+    """Take part in a call that another site began. `site`: our own server name."""
+    begun = Conference(
+        id=conference,
+        room_id=room_id,
+        started_ms=call.started_ms,
+        started_by=call.started_by,
+        started_name=call.started_name,
+        language=wish.language,
+        spoken_language=wish.listened(),
+        captions=wish.captions,
+        transcript=wish.transcript,
+        spans=(Span(0),) if wish.transcript else (),
+        joint=replace(joint.alone(call), leading=call.home == site, card_first=NO_CARD),
+    )
+    return begun, (PostStatus(),)
+
+
+def own_call(conference: Conference, site: str) -> Call:
+    """The call as everybody is told of it; one nobody else has spoken of is `site`'s own."""
+    if conference.joint is not None:
+        return conference.joint.stand.call
+    return Call(
+        id=conference.id,
+        home=site,
+        started_ms=conference.started_ms,
+        started_by=conference.started_by,
+        started_name=conference.started_name,
+    )
+
+
 def step(conference: Conference, event: Event, *, now_ms: int, rules: Rules) -> Step:
     """The next snapshot, and what to do. What is due at `now_ms` is done with any event."""
     conference, effects = _handled(conference, event, now_ms)
@@ -206,15 +268,20 @@ def from_json(snapshot: Mapping[str, Any]) -> Conference:
     values = {key: value for key, value in snapshot.items() if key in known}
     values["stays"] = tuple(Stay(**stay) for stay in snapshot["stays"])
     values["spans"] = tuple(Span(**span) for span in snapshot["spans"])
+    values["joint"] = joint.from_json(snapshot.get("joint"))
     return Conference(**values)
 
 
 def _handled(c: Conference, event: Event, now_ms: int) -> Step:
     match event:
-        case StopAsked():
-            return _end(c, now_ms) if c.phase == "running" else (c, ())
-        case WishRead(wish=wish):
-            return _wished(c, wish, now_ms)
+        case StopAsked(by=by):
+            return _end(c, now_ms, by) if c.phase == "running" else (c, ())
+        case WishRead(wish=wish, by=by):
+            return _wished(c, wish, now_ms, by)
+        case PeersHeard():
+            return _peers(c, event, now_ms)
+        case ShareTaken():
+            return _share_taken(c, event, now_ms), ()
         case ParticipantJoined():
             return _joined(c, event, now_ms), ()
         case ParticipantLeft(sid=sid):
@@ -233,11 +300,11 @@ def _handled(c: Conference, event: Event, now_ms: int) -> Step:
             return c, ()
 
 
-def _wished(c: Conference, wish: Wish, now_ms: int) -> Step:
+def _wished(c: Conference, wish: Wish, now_ms: int, by: str) -> Step:
     if c.phase != "running":
         return c, ()
     if wish.active is False:
-        return _end(c, now_ms)
+        return _end(c, now_ms, by)
     wanted = replace(
         c,
         captions=wish.captions,
@@ -269,7 +336,7 @@ def _joined(c: Conference, event: ParticipantJoined, now_ms: int) -> Conference:
         joined_ms=now_ms,
     )
     # An identity is connected once: the media server has closed the older connection.
-    stays = tuple(_gone(s, now_ms) if s.identity == event.identity else s for s in c.stays)
+    stays = tuple(gone(s, now_ms) if s.identity == event.identity else s for s in c.stays)
     return _card_soon(
         replace(
             c,
@@ -291,9 +358,9 @@ def _recent(stays: tuple[Stay, ...], user_id: str) -> tuple[Stay, ...]:
 def _left(c: Conference, sid: str, now_ms: int) -> Conference:
     if not any(stay.sid == sid and stay.left_ms is None for stay in c.stays):
         return c
-    stays = tuple(_gone(stay, now_ms) if stay.sid == sid else stay for stay in c.stays)
+    stays = tuple(gone(stay, now_ms) if stay.sid == sid else stay for stay in c.stays)
     left = _card_soon(replace(c, stays=stays), now_ms)
-    return left if left.present else replace(left, empty_since_ms=now_ms)
+    return replace(left, empty_since_ms=None if _occupied(left) else now_ms)
 
 
 def _media_finished(c: Conference, media_sid: str, now_ms: int) -> Step:
@@ -303,16 +370,83 @@ def _media_finished(c: Conference, media_sid: str, now_ms: int) -> Step:
         return c, ()
     if c.phase != "running":
         return replace(c, media_closed=True), ()
+    if c.joint is not None and c.joint.occupied:
+        stays = tuple(gone(stay, now_ms) for stay in c.stays)
+        return _card_soon(replace(c, stays=stays, media_sid=""), now_ms), ()
     ended, effects = _end(c, now_ms)
     return replace(ended, media_closed=True), effects
+
+
+def _peers(c: Conference, event: PeersHeard, now_ms: int) -> Step:
+    before = c.joint or joint.alone(event.stand.call)
+    now = joint.told(before, event, now_ms)
+    if c.phase != "running":
+        late = before.missing and not now.missing and c.phase == "ended"
+        kept = replace(now, stand=before.stand, leading=before.leading, away=before.away)
+        told = replace(c, joint=kept)
+        return (_again(told, now_ms) if late else _hurried(told, now_ms)), ()
+    call = event.stand.call
+    told = replace(c, joint=now, started_by=call.started_by, started_name=call.started_name)
+    if _occupied(told):
+        told = replace(told, empty_since_ms=None)
+    elif told.empty_since_ms is None:
+        told = replace(told, empty_since_ms=now_ms)
+    if told.present != c.present:
+        told = _card_soon(told, now_ms)
+    return _lead_changed(c, told, now)
+
+
+def _lead_changed(before: Conference, c: Conference, now: Joint) -> Step:
+    moved = (c.call_id, now.stand.lead) != (
+        before.call_id,
+        before.joint and before.joint.stand.lead,
+    )
+    status: tuple[Effect, ...] = (PostStatus(),) if moved and before.joint is not None else ()
+    if now.leading and (not before.leading or now.card_first == NO_CARD):
+        shown, effects = _with_card(c, *status)
+        if now.card_first == NO_CARD:
+            shown = replace(shown, joint=replace(now, card_first=shown.card_rev))
+        return shown, effects
+    if before.leading and not now.leading and now.card_first != NO_CARD:
+        redact = not c.utterances and c.call_id != before.id
+        retire = RetireCard(now.card_first, redact)
+        kept = replace(now, card_first=NO_CARD if redact else now.card_first)
+        rev = c.card_rev + 1
+        return replace(c, joint=kept, card_rev=rev), (retire, PostStatus())
+    return c, status
+
+
+def _occupied(c: Conference) -> bool:
+    here = any(stay.left_ms is None for stay in c.stays)
+    return here or (c.joint is not None and c.joint.occupied)
+
+
+def _share_taken(c: Conference, event: ShareTaken, now_ms: int) -> Conference:
+    if c.joint is None:
+        return c
+    before = c.joint
+    had = replace(c, joint=joint.taken(before, event))
+    if c.phase == "ended":
+        return had if had.joint == before else _again(had, now_ms)
+    return _hurried(had, now_ms)
+
+
+def _again(c: Conference, now_ms: int) -> Conference:
+    """Make the record again, once what comes late has come."""
+    due_ms = c.documents_due_ms or now_ms + LATE_PAUSE_MS
+    return replace(c, documented=-1, documents_due_ms=due_ms)
+
+
+def _hurried(c: Conference, now_ms: int) -> Conference:
+    """Wait for the other sites' shares no longer than it takes to have them."""
+    waits = c.phase == "ending" and c.joint is not None and c.joint.scribe_done
+    return replace(c, documents_due_ms=now_ms) if waits and not c.missing else c
 
 
 def _heard(c: Conference, event: SegmentHeard, now_ms: int) -> Step:
     heard = replace(c, utterances=c.utterances + (not event.correction))
     if c.phase == "ended":
-        heard = replace(
-            heard, documented=-1, documents_due_ms=c.documents_due_ms or now_ms + LATE_PAUSE_MS
-        )
+        heard = _again(heard, now_ms)
     return heard, (PostUtterance(event.segment, event.rev),)
 
 
@@ -322,13 +456,17 @@ def _scribe_failed(c: Conference) -> Step:
     return replace(c, failure_told=True), (Say("scribe.failed"),)
 
 
-def _end(c: Conference, now_ms: int) -> Step:
-    ended_ms = c.empty_since_ms if c.stays and c.empty_since_ms is not None else now_ms
+def _end(c: Conference, now_ms: int, by: str = "") -> Step:
+    came = bool(c.stays or c._away)
+    ended_ms = c.empty_since_ms if came and c.empty_since_ms is not None else now_ms
+    shares_until_ms = now_ms + federation.PARTS_MS if c.spans else None
     ended = replace(
         c,
         phase="ending",
         ended_ms=ended_ms,
-        stays=tuple(_gone(stay, ended_ms) for stay in c.stays),
+        stopped_by=by,
+        stays=tuple(gone(stay, ended_ms) for stay in c.stays),
+        joint=joint.ended(c.joint, ended_ms, shares_until_ms) if c.joint else None,
         empty_since_ms=None,
         card_due_ms=None,
         # Only a scribe that listened for the record can have something left to say.
@@ -346,14 +484,26 @@ def _due(c: Conference, now_ms: int, rules: Rules) -> Step:
         c, more = _with_card(c)
         effects += more
     if c.documents_due_ms is not None and now_ms >= c.documents_due_ms:
-        c, more = _documented(c)
+        c, more = _documented(c) if _all_there(c, now_ms) else (_patient(c), ())
         effects += more
     return c, effects
 
 
+def _all_there(c: Conference, now_ms: int) -> bool:
+    """Whether the record need not wait for the shares of other sites (any longer)."""
+    until = c.joint.shares_until_ms if c.joint and c.leading else None
+    return until is None or now_ms >= until or not c.missing
+
+
+def _patient(c: Conference) -> Conference:
+    assert c.joint is not None  # noqa: S101 - only shares of other sites are waited for
+    waiting = replace(c.joint, scribe_done=True)
+    return replace(c, joint=waiting, documents_due_ms=waiting.shares_until_ms)
+
+
 def _documented(c: Conference) -> Step:
-    done = replace(c, phase="ended", documents_due_ms=None, documented=c.utterances)
-    if c.utterances == c.documented:
+    done = replace(c, phase="ended", documents_due_ms=None, documented=c.said)
+    if c.said == c.documented or not c.said:
         return done, ()
     done = replace(done, documents_rev=c.documents_rev + 1)
     return _with_card(done, PostDocuments(done.documents_rev))
@@ -368,9 +518,7 @@ def _card_soon(c: Conference, now_ms: int) -> Conference:
     return replace(c, card_due_ms=c.card_due_ms or now_ms + CARD_PAUSE_MS)
 
 
-def _gone(stay: Stay, now_ms: int) -> Stay:
-    return stay if stay.left_ms is not None else replace(stay, left_ms=now_ms)
-
-
-def _one_each(stays: Any) -> tuple[Stay, ...]:
-    return tuple({stay.user_id: stay for stay in stays}.values())
+def _elsewhere(here: Sequence[Stay], away: Sequence[Stay]) -> list[Stay]:
+    """Those away who are not here too: one person, one place."""
+    known = {stay.user_id for stay in here}
+    return [stay for stay in away if stay.user_id not in known]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bridge.domain.joint import PeersHeard, ShareTaken
 from bridge.domain.wish import Wish
 
 # ---- what happens to it
@@ -12,14 +13,17 @@ from bridge.domain.wish import Wish
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopAsked:
-    """Somebody who may asked for the end."""
+    """Somebody who may asked for the end. `by`: who, '' where the end has no author."""
+
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WishRead:
-    """The room's wish, as it is now."""
+    """The room's wish, as it is now. `by`: who wrote it."""
 
     wish: Wish
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +89,8 @@ Event = (
     | ParticipantLeft
     | MediaRoomFinished
     | MediaClosed
+    | PeersHeard
+    | ShareTaken
     | SegmentHeard
     | ScribeStopped
     | ScribeFailed
@@ -100,6 +106,17 @@ class PostCard:
     """Show the snapshot's card: a new message where `rev` is 0, else an edit of it."""
 
     rev: int
+
+
+@dataclass(frozen=True, slots=True)
+class RetireCard:
+    """Another site's card stands for the call: take back ours, posted as revision `first`.
+
+    `redact`: it has nothing below it; else it says where the call's card is.
+    """
+
+    first: int
+    redact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,4 +147,4 @@ class Say:
     values: Mapping[str, str | int] = field(default_factory=dict)
 
 
-Effect = PostCard | PostStatus | PostUtterance | PostDocuments | Say
+Effect = PostCard | RetireCard | PostStatus | PostUtterance | PostDocuments | Say

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from bridge import text
-from bridge.domain.conference import Conference, Stay
+from bridge.domain.conference import Conference
+from bridge.domain.stays import Stay
 from bridge.matrix.wire import (
     FILE,
     NEW_CONTENT,
