@@ -36,6 +36,7 @@ from bridge.media.server import MediaServer
 from bridge.media.supervisor import Supervisor
 from bridge.media.tokens import call_token
 from bridge.rooms.conductor import Conductor
+from bridge.rooms.errands import Errands
 from bridge.rooms.house import House, Stores
 from bridge.rooms.reconcile import Reconciler, ScribeAccess
 from bridge.rooms.worker import Rooms
@@ -79,6 +80,7 @@ class Bridge:
     conferences: Conferences
     rooms: Rooms
     reconciler: Reconciler
+    errands: Errands
     link: ScribeLink
     supervisor: Supervisor
     appservice: web.Application
@@ -91,6 +93,7 @@ class Bridge:
             self.rooms.run(),
             self.sender.run(),
             self.reconciler.run(),
+            self.errands.run(),
             self.link.run(),
             keep_in_touch(self.homeserver, self.sender, self.catch_up, self.conferences),
         ]
@@ -131,6 +134,7 @@ def _wired(
         for room_id in room_ids:
             sender.wake(room_id)
             reconciler.wake([room_id])
+            errands.wake([room_id])
 
     rooms = Rooms(
         stores, Conductor(house, stores, homeserver), on_handled=handled, registry=REGISTRY
@@ -138,6 +142,7 @@ def _wired(
     link = ScribeLink(settings.path(settings.scribe.socket), rooms.segments, rooms.session)
     access = _scribe_access(settings, key)
     reconciler = Reconciler(house, stores, media, link, access, take=rooms.take, members=homeserver)
+    errands = Errands(stores, media, homeserver, take=rooms.take)
     admission = Admission(
         settings, key, homeserver=homeserver, grants=stores.grants, media=media, registry=REGISTRY
     )
@@ -156,6 +161,7 @@ def _wired(
         conferences=stores.conferences,
         rooms=rooms,
         reconciler=reconciler,
+        errands=errands,
         link=link,
         supervisor=supervisor,
         appservice=app,

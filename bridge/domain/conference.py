@@ -27,6 +27,8 @@ from bridge.domain.happenings import (
     MediaRoomFinished,
     ParticipantJoined,
     ParticipantLeft,
+    PersonAdmittedAgain,
+    PersonRemoved,
     PostCard,
     PostDocuments,
     PostStatus,
@@ -108,6 +110,8 @@ class Conference:
     failure_told: bool = False
     stopped_by: str = ""
     """Who ended the call for everybody, '' where it ran out by itself."""
+    removed: tuple[str, ...] = ()
+    """Who was put out of this call and may not come back into it."""
     joint: Joint | None = None
     """The call's other sites, None while none has been heard of."""
 
@@ -267,6 +271,7 @@ def from_json(snapshot: Mapping[str, Any]) -> Conference:
     known = {f.name for f in dataclasses.fields(Conference)}
     values = {key: value for key, value in snapshot.items() if key in known}
     values["stays"] = tuple(Stay(**stay) for stay in snapshot["stays"])
+    values["removed"] = tuple(snapshot.get("removed", ()))
     values["spans"] = tuple(Span(**span) for span in snapshot["spans"])
     values["joint"] = joint.from_json(snapshot.get("joint"))
     return Conference(**values)
@@ -286,6 +291,10 @@ def _handled(c: Conference, event: Event, now_ms: int) -> Step:
             return _joined(c, event, now_ms), ()
         case ParticipantLeft(sid=sid):
             return _left(c, sid, now_ms), ()
+        case PersonRemoved(user_id=user_id):
+            return replace(c, removed=(*_without(c.removed, user_id), user_id)), ()
+        case PersonAdmittedAgain(user_id=user_id):
+            return replace(c, removed=_without(c.removed, user_id)), ()
         case MediaRoomFinished(media_sid=media_sid):
             return _media_finished(c, media_sid, now_ms)
         case MediaClosed():
@@ -522,3 +531,7 @@ def _elsewhere(here: Sequence[Stay], away: Sequence[Stay]) -> list[Stay]:
     """Those away who are not here too: one person, one place."""
     known = {stay.user_id for stay in here}
     return [stay for stay in away if stay.user_id not in known]
+
+
+def _without(users: tuple[str, ...], user_id: str) -> tuple[str, ...]:
+    return tuple(user for user in users if user != user_id)

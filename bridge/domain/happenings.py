@@ -47,6 +47,20 @@ class ParticipantLeft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PersonRemoved:
+    """A moderator put somebody out of this call."""
+
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonAdmittedAgain:
+    """Somebody who was put out may come back."""
+
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MediaRoomFinished:
     """The media server closed its room by itself (nobody was in it, or its administrator did)."""
 
@@ -87,6 +101,8 @@ Event = (
     | WishRead
     | ParticipantJoined
     | ParticipantLeft
+    | PersonRemoved
+    | PersonAdmittedAgain
     | MediaRoomFinished
     | MediaClosed
     | PeersHeard

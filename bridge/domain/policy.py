@@ -49,6 +49,20 @@ class Power:
         """Whether the room lets this user write state of this type."""
         return self.of(user_id) >= self.needed_for_state(event_type)
 
+    def named(self, name: str, default: int) -> int:
+        """The level one of the room's own rights takes: `invite`, `kick`, `redact`."""
+        return default if self.levels is None else _level(self.levels.get(name), default)
+
+    def may_invite(self, user_id: str) -> bool:
+        """Whether the room lets this user invite others."""
+        return self.of(user_id) >= self.named("invite", 0)
+
+    def may_call_everyone(self, user_id: str) -> bool:
+        """Whether the room lets this user notify all its members at once (`@room`)."""
+        levels = _mapping(self.levels)
+        needed = _level(_mapping(levels.get("notifications")).get("room"), MODERATOR)
+        return self.of(user_id) >= needed
+
     def _creators_above_all(self) -> bool:
         version = str(self.create.get("room_version", "1"))
         return version.startswith(_HYDRA) or (version.isascii() and _number(version) >= 12)
@@ -62,6 +76,15 @@ class Power:
 def may_stop(user_id: str, *, started_by: str, power: Power) -> bool:
     """The one who started a call ends it, or a moderator."""
     return user_id == started_by or power.of(user_id) >= MODERATOR
+
+
+def may_moderate(user_id: str, person: str, *, started_by: str, power: Power) -> bool:
+    """Mute or remove somebody in a call: who started it, or who may remove members of the room.
+
+    Never somebody who stands above oneself in the room.
+    """
+    moderates = user_id == started_by or power.of(user_id) >= power.named("kick", MODERATOR)
+    return moderates and power.of(person) <= power.of(user_id)
 
 
 def may_change_wish(user_id: str, *, started_by: str, power: Power, event_type: str) -> bool:

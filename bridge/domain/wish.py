@@ -91,6 +91,11 @@ def write(wish: Wish) -> dict[str, Any]:
     return {"version": 1, **wish.content}
 
 
+def is_language_tag(value: str) -> bool:
+    """Whether this names a language as recognizers know them: `fr`, `en-GB`."""
+    return _TAG.fullmatch(value) is not None
+
+
 def _language(value: object, default: Language, problems: list[Problem]) -> Language:
     if value is None:
         return default
@@ -105,7 +110,7 @@ def _language(value: object, default: Language, problems: list[Problem]) -> Lang
 def _tag(value: object, default: str | None, problems: list[Problem]) -> str | None:
     if value is None:
         return default
-    if isinstance(value, str) and _TAG.fullmatch(value):
+    if isinstance(value, str) and is_language_tag(value):
         return value
     problems.append(Problem("wish.not_tag", {"field": "spoken_language"}))
     return default

@@ -116,6 +116,11 @@ class Homeserver(MatrixApi):
         """Leave a room, or decline its invitation."""
         await self.request("POST", f"{_V3}/rooms/{_q(room_id)}/leave", body={})
 
+    async def invite(self, room_id: str, user_id: str) -> None:
+        """Invite somebody. HomeserverError 403 for members, the banned, and for lack of power."""
+        body = {"user_id": user_id}
+        await self.request("POST", f"{_V3}/rooms/{_q(room_id)}/invite", body=body)
+
     async def send_message(
         self, room_id: str, event_type: str, content: dict[str, Any], txn_id: str
     ) -> str:

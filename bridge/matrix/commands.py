@@ -1,34 +1,71 @@
-"""What people type: `!visio start`, `!visio démarrer`, `!visio transcript on`. Pure."""
+"""What people type: `!visio start`, `!visio salle d'attente on`, `!visio mute Bob`. Pure.
+
+A command's word tells the language its answer is in; where a word is the same in French and in
+English, the room's language holds.
+"""
 
 from __future__ import annotations
 
 import difflib
 import unicodedata
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Verb = Literal["start", "stop", "status", "who", "transcript", "help", "unknown"]
+from bridge.text import Language
 
-_WORDS: dict[str, Verb] = {
-    "start": "start",
-    "demarrer": "start",
-    "lancer": "start",
-    "stop": "stop",
-    "arreter": "stop",
-    "terminer": "stop",
-    "status": "status",
-    "etat": "status",
-    "statut": "status",
-    "who": "who",
-    "qui": "who",
-    "transcript": "transcript",
-    "transcription": "transcript",
-    "transcrire": "transcript",
-    "help": "help",
-    "aide": "help",
-    "?": "help",
-    "": "help",
+Verb = Literal[
+    "start",
+    "ring",
+    "stop",
+    "invite",
+    "status",
+    "who",
+    "captions",
+    "transcript",
+    "language",
+    "lock",
+    "unlock",
+    "lobby",
+    "admit",
+    "mute",
+    "remove",
+    "help",
+    "unknown",
+]
+
+SWITCHED: frozenset[Verb] = frozenset({"captions", "transcript", "lobby"})
+"""Verbs that `on` or `off` follows."""
+
+# What stands under neither language is a word of both.
+_WORDS: Mapping[Verb, Mapping[Language | None, tuple[str, ...]]] = {
+    "start": {"en": ("start",), "fr": ("demarrer", "lancer")},
+    "ring": {"en": ("ring",), "fr": ("sonner", "appeler")},
+    "stop": {"en": ("stop", "end"), "fr": ("arreter", "terminer", "raccrocher")},
+    "invite": {None: ("invite",), "fr": ("inviter",)},
+    "status": {"en": ("status",), "fr": ("etat", "statut")},
+    "who": {"en": ("who",), "fr": ("qui",)},
+    "captions": {
+        "en": ("captions", "subtitles"),
+        "fr": ("sous-titres", "sous titres", "sous-titrage"),
+    },
+    "transcript": {"en": ("transcript",), "fr": ("transcrire",), None: ("transcription",)},
+    "language": {"en": ("language",), "fr": ("langue",)},
+    "lock": {"en": ("lock",), "fr": ("verrouiller", "fermer")},
+    "unlock": {"en": ("unlock",), "fr": ("deverrouiller", "ouvrir")},
+    "lobby": {
+        "en": ("lobby", "waiting room"),
+        "fr": ("salle d'attente", "salle attente", "attente"),
+    },
+    "admit": {"en": ("admit",), "fr": ("admettre", "laisser entrer")},
+    "mute": {
+        "en": ("mute",),
+        "fr": ("couper le micro de", "couper le micro", "couper micro", "couper"),
+    },
+    "remove": {"en": ("remove",), "fr": ("retirer", "enlever")},
+    "help": {"en": ("help",), "fr": ("aide",), None: ("?", "")},
 }
+
 _ON = frozenset({"on", "oui", "yes", "activer", "active", "marche"})
 _OFF = frozenset({"off", "non", "no", "desactiver", "desactive", "arret"})
 
@@ -37,42 +74,73 @@ _OFF = frozenset({"off", "non", "no", "desactiver", "desactive", "arret"})
 class Command:
     """A command. `words`: what was typed after the prefix, for answers that repeat it.
 
-    `switch` is set for `transcript on` and `off`. `near`: for an unknown verb, one it resembles.
+    `arguments`: what followed the verb, as typed. `switch`: whether that was on or off, where the
+    verb takes it. `near`: for an unknown verb, one it resembles. `language` is None where the verb
+    is a word of both languages.
     """
 
     verb: Verb
     words: str = ""
     switch: bool | None = None
     near: str = ""
+    arguments: str = ""
+    language: Language | None = None
 
 
 def parse(body: str, prefix: str) -> Command | None:
     """The command in a message, None where it is none. Accents and capitals do not matter."""
     line = _without_quote(body).strip().splitlines()[:1]
     first, *rest = line[0].split() if line and line[0].split() else [""]
-    if _folded(first) != _folded(prefix) or not first:
+    if folded(first) != folded(prefix) or not first:
         return None
-    words = " ".join(rest)[:100]
-    verb = _WORDS.get(_folded(rest[0]) if rest else "", "unknown")
-    if verb == "unknown":
-        return Command("unknown", rest[0][:40], near=_near(rest[0]))
-    return Command(verb, words, _switch(rest[1:]) if verb == "transcript" else None)
+    for length in range(min(_LONGEST, max(len(rest), 1)), 0, -1):
+        known = _PHRASES.get(" ".join(map(folded, rest[:length])))
+        if known is not None:
+            return _command(*known, rest, length)
+    return Command("unknown", rest[0][:40], near=_near(rest[:_LONGEST]))
+
+
+def folded(word: str) -> str:
+    """A word without accents and capitals, its apostrophes straight: what words are compared by."""
+    decomposed = unicodedata.normalize("NFKD", word.casefold().replace("\u2019", "'"))
+    return "".join(c for c in decomposed if not unicodedata.combining(c))
+
+
+def _command(verb: Verb, language: Language | None, rest: list[str], length: int) -> Command:
+    arguments = rest[length:]
+    return Command(
+        verb,
+        " ".join(rest)[:100],
+        _switch(arguments) if verb in SWITCHED else None,
+        arguments=" ".join(arguments)[:500],
+        language=language,
+    )
 
 
 def _switch(arguments: list[str]) -> bool | None:
-    word = _folded(arguments[0]) if arguments else ""
+    word = folded(arguments[0]) if arguments else ""
     return True if word in _ON else False if word in _OFF else None
 
 
-def _near(word: str) -> str:
-    known = [spelling for spelling in _WORDS if len(spelling) > 1]
-    matches = difflib.get_close_matches(_folded(word[:40]), known, n=1)
-    return matches[0] if matches else ""
+def _near(words: list[str]) -> str:
+    """The spelling most like what was typed, or like its first word."""
+    known = [spelling for spelling in _PHRASES if len(spelling) > 1]
+    for typed in (" ".join(words), words[0]):
+        matches = difflib.get_close_matches(folded(typed[:40]), known, n=1)
+        if matches:
+            return matches[0]
+    return ""
 
 
-def _folded(word: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", word.casefold())
-    return "".join(c for c in decomposed if not unicodedata.combining(c))
+def _spellings() -> Iterable[tuple[str, tuple[Verb, Language | None]]]:
+    for verb, languages in _WORDS.items():
+        for language, spellings in languages.items():
+            for spelling in spellings:
+                yield spelling, (verb, language)
+
+
+_PHRASES = dict(_spellings())
+_LONGEST = max(len(spelling.split()) for spelling in _PHRASES)
 
 
 def _without_quote(body: str) -> str:

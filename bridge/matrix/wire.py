@@ -6,8 +6,10 @@ bridge has no use for or cannot read, and never raises.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from bridge.domain.membership import CALL_MEMBER as CALL_MEMBER
 from bridge.domain.membership import RTC_MEMBER as RTC_MEMBER
@@ -55,7 +57,8 @@ class IncomingMessage:
     """A message in a room. `ts`: the sender's clock, milliseconds.
 
     `thread_root`: the event its thread hangs below. `replaces`: the event this edits (`body` is
-    the new text). `txn`: set on the bridge's own messages.
+    the new text). `txn`: set on the bridge's own messages. `pills`: people its text links to.
+    `mentions`: those it says it mentions, among them, in some clients, whom it replies to.
     """
 
     room_id: str
@@ -67,6 +70,8 @@ class IncomingMessage:
     msgtype: str = TEXT
     replaces: str | None = None
     txn: str | None = None
+    pills: tuple[str, ...] = ()
+    mentions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +121,12 @@ class Redacted:
 
 
 Incoming = IncomingMessage | MemberChange | StateChange | Redacted
+
+MAX_PEOPLE = 20
+"""People of one message that are read."""
+MAX_HTML = 20_000
+_QUOTED = re.compile(r"<mx-reply>.*?</mx-reply>", re.DOTALL)
+_PILL = re.compile(r"""href=["']https://matrix\.to/#/((?:@|%40)[^"'?/<>\s]{1,300})""")
 
 _MEMBERSHIPS = frozenset({"join", "invite", "leave", "ban", "knock"})
 
@@ -187,7 +198,21 @@ def _message(head: dict[str, Any], content: dict[str, Any]) -> IncomingMessage |
         msgtype=_text(content.get("msgtype")) or TEXT,
         replaces=target if edits else None,
         txn=_text(content.get(TXN)),
+        pills=_pills(content.get("formatted_body")),
+        mentions=_mentions(content.get("m.mentions")),
     )
+
+
+def _pills(html: object) -> tuple[str, ...]:
+    """Matrix ids of the people that HTML links to, the text it answers left out."""
+    shown = _QUOTED.sub("", html) if isinstance(html, str) and len(html) < MAX_HTML else ""
+    return tuple(dict.fromkeys(unquote(found) for found in _PILL.findall(shown)))[:MAX_PEOPLE]
+
+
+def _mentions(value: object) -> tuple[str, ...]:
+    users = value.get("user_ids") if isinstance(value, dict) else None
+    named = users if isinstance(users, list) else []
+    return tuple(user for user in named[:MAX_PEOPLE] if isinstance(user, str))
 
 
 def _redaction(

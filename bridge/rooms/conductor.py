@@ -19,7 +19,7 @@ from bridge.domain import happenings, wish
 from bridge.domain.conference import Conference
 from bridge.matrix import wire
 from bridge.rooms import facts as room_facts
-from bridge.rooms import news, requests
+from bridge.rooms import news, outcomes, requests
 from bridge.rooms.gather import Asked, Gathered, Gatherer, Homeserver, News, named
 from bridge.rooms.house import House, Stores
 from bridge.rooms.ledger import Ledger
@@ -70,6 +70,7 @@ class Conductor:
             facts = room_facts.from_json(await self._stores.rooms.get(conn, entry.room_id))
             language = facts.read_wish(self._house.defaults).language
             if isinstance(told, Asked):
+                language = told.command.language or language
                 typed = f"{self._house.prefix} {told.command.words}".strip()
                 sentence = text.say("failed.command", language, command=typed, reference=reference)
             else:
@@ -82,7 +83,7 @@ class Conductor:
     async def _act(self, ledger: Ledger, told: News, gathered: Gathered, *, knew: bool) -> None:
         match told:
             case Asked():
-                await requests.carry_out(ledger, told)
+                await requests.carry_out(ledger, told, gathered.members)
             case wire.MemberChange():
                 await self._member(ledger, told, gathered)
             case wire.WishChanged():
@@ -93,6 +94,8 @@ class Conductor:
                 await self._state(ledger, told)
             case news.Heard():
                 await self._heard(ledger, told, gathered.grant)
+            case news.CameBack():
+                await outcomes.tell(ledger, told)
             case news.SessionChanged():
                 await self._session(ledger, told)
             case _:

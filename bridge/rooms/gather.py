@@ -14,8 +14,8 @@ from bridge.errors import Unavailable
 from bridge.ids import media_room, server_of
 from bridge.matrix import commands, wire
 from bridge.matrix.admission import shown_name
-from bridge.matrix.client import HomeserverError
-from bridge.matrix.commands import Command
+from bridge.matrix.client import HomeserverError, Member
+from bridge.matrix.commands import Command, Verb
 from bridge.rooms import facts as room_facts
 from bridge.rooms import news
 from bridge.rooms.facts import Facts
@@ -32,6 +32,10 @@ class Homeserver(Protocol):
     async def join(self, room_id: str, via: list[str] | tuple[str, ...] = ()) -> str: ...
     async def state(self, room_id: str) -> list[dict[str, Any]]: ...
     async def display_name(self, room_id: str, user_id: str) -> str: ...
+    async def members(self, room_id: str) -> dict[str, Member]: ...
+
+
+_OF_MEMBERS: frozenset[Verb] = frozenset({"start", "ring", "invite", "admit", "mute", "remove"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ News = (
     | news.Closed
     | news.Gone
     | news.Due
+    | news.CameBack
     | news.Heard
     | news.SessionChanged
 )
@@ -65,6 +70,8 @@ class Gathered:
     names: Mapping[str, str] = field(default_factory=dict)
     grant: Grant | None = None
     joined: bool = False
+    members: Mapping[str, str] = field(default_factory=dict)
+    """Names of the room's members by Matrix id, where what was asked needs them."""
 
     def learned(self, before: Facts) -> Facts:
         """The facts with what was gathered."""
@@ -117,7 +124,9 @@ class Gatherer:
                 return Gathered(grant=grant)  # what was said needs no homeserver to be kept
             return await self._facts_and_name(room_id, grant.user_id, grant)
         if isinstance(told, Asked):
-            return await self._facts_and_name(room_id, told.message.sender)
+            gathered = await self._facts_and_name(room_id, told.message.sender)
+            members = told.command.verb in _OF_MEMBERS
+            return replace(gathered, members=await self._members(room_id)) if members else gathered
         if isinstance(told, wire.WishChanged):
             return await self._facts_and_name(room_id, told.sender)
         return Gathered()
@@ -156,6 +165,17 @@ class Gatherer:
                 raise
             return None  # not in the room (any more): its defaults hold
         return room_facts.from_state(state, self._house.bot)
+
+    async def _members(self, room_id: str) -> dict[str, str]:
+        try:
+            members = await self._homeserver.members(room_id)
+        except HomeserverError as error:
+            if error.status not in {403, 404}:
+                raise
+            return {}
+        return {
+            user: shown_name(member["display_name"]) or user for user, member in members.items()
+        }
 
     async def _ask_name(self, room_id: str, user_id: str) -> dict[str, str]:
         try:

@@ -12,6 +12,7 @@ from bridge.ids import server_of
 from bridge.matrix import timeline
 from bridge.store.conferences import Conferences
 from bridge.store.database import Database
+from bridge.store.errands import Errands
 from bridge.store.grants import Grants
 from bridge.store.inbox import Inbox
 from bridge.store.outbox import Outbox
@@ -30,6 +31,7 @@ class Stores:
     conferences: Conferences
     utterances: Utterances
     rooms: RoomFacts
+    errands: Errands
 
     @classmethod
     def over(cls, db: Database) -> Stores:
@@ -42,6 +44,7 @@ class Stores:
             conferences=Conferences(db),
             utterances=Utterances(db),
             rooms=RoomFacts(db),
+            errands=Errands(db),
         )
 
 

@@ -6,7 +6,7 @@ holds the database.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +29,7 @@ from bridge.matrix import timeline, wire
 from bridge.rooms import facts as room_facts
 from bridge.rooms.house import House, Stores
 from bridge.store.database import Connection
+from bridge.store.errands import Errand
 from bridge.store.inbox import Entry
 from bridge.store.outbox import Outgoing
 from bridge.store.utterances import Utterance
@@ -176,15 +177,46 @@ class Ledger:
         if self.running:
             self._card(replace(self.running, card_rev=0))
 
-    def say(self, key: str, asked: wire.IncomingMessage | None = None, **values: str | int) -> None:
-        """A sentence in the room, as an answer to what was asked."""
-        sentence = say(key, self.language, **{"prefix": self.house.prefix, **values})
-        content = timeline.notice(
-            sentence,
+    def say(
+        self,
+        key: str,
+        asked: wire.IncomingMessage | None = None,
+        *,
+        language: Language | None = None,
+        **values: str | int,
+    ) -> None:
+        """A sentence in the room, as an answer to what was asked. `language`: else the room's."""
+        self.answer(
+            key,
+            language or self.language,
+            values,
             reply_to=asked.event_id if asked else "",
             thread_root=(asked.thread_root or "") if asked else "",
         )
+
+    def answer(
+        self,
+        key: str,
+        language: Language,
+        values: Mapping[str, str | int],
+        *,
+        reply_to: str = "",
+        thread_root: str = "",
+    ) -> None:
+        """A sentence as an answer to the event `reply_to`."""
+        sentence = say(key, language, **{"prefix": self.house.prefix, **values})
+        content = timeline.notice(sentence, reply_to=reply_to, thread_root=thread_root)
         self._message(self._own_txn("say"), content)
+
+    async def send_on_errand(self, errand: Errand) -> None:
+        """Have something done outside, after this transaction."""
+        await self._stores.errands.put(self._conn, errand)
+
+    async def come_back(self, errand_id: str) -> Errand | None:
+        """The errand that something became of, now out of the list; None where it was told."""
+        errand = await self._stores.errands.get(self._conn, errand_id)
+        await self._stores.errands.done(errand_id, self._conn)
+        return errand
 
     def write_wish(self, wanted: Wish) -> None:
         """Change the room's wish: here at once, and in the room where it lets the bot."""
@@ -215,7 +247,7 @@ class Ledger:
                 case PostDocuments(rev):
                     await self._documents(conference, rev)
                 case Say(key, values):
-                    self.say(key, None, **values)
+                    self.answer(key, self.language, values)
 
     def _card(self, conference: Conference) -> None:
         txn = timeline.card_txn(conference.id, conference.card_rev)

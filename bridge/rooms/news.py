@@ -63,6 +63,15 @@ class Due:
     at_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class CameBack:
+    """An errand was carried out, or could not be. `count`: how many it touched."""
+
+    errand: str
+    outcome: str
+    count: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
     """A final segment. Times are milliseconds since the conference's start."""
@@ -86,7 +95,7 @@ class SessionChanged:
     state: str
 
 
-MediaNews = Joined | Left | Finished | Closed | Gone | Due
+MediaNews = Joined | Left | Finished | Closed | Gone | Due | CameBack
 ScribeNews = Heard | SessionChanged
 
 
@@ -106,6 +115,10 @@ def media(payload: Mapping[str, Any]) -> MediaNews | None:
             return Gone(_text(payload, "user_id"))
         case "colloque.due":
             return Due(_number(payload, "at_ms"))
+        case "colloque.errand":
+            return CameBack(
+                _text(payload, "errand"), _text(payload, "outcome"), _number(payload, "count")
+            )
     return None
 
 
@@ -162,6 +175,12 @@ def due(room_id: str, conference: str, at_ms: int) -> NewEntry:
     """Entry for something of a conference that was due at `at_ms`."""
     payload = {"event": "colloque.due", "at_ms": at_ms}
     return NewEntry(room_id, "media", f"due:{conference}:{at_ms}", payload)
+
+
+def came_back(room_id: str, errand: str, outcome: str, count: int = 0) -> NewEntry:
+    """Entry for what became of an errand."""
+    payload = {"event": "colloque.errand", "errand": errand, "outcome": outcome, "count": count}
+    return NewEntry(room_id, "media", f"errand:{errand}:{outcome}", payload)
 
 
 def _joined(payload: Mapping[str, Any]) -> Joined:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
+
 from bridge import text
 from bridge.domain import happenings, policy
 from bridge.ids import server_of
-from bridge.matrix import timeline, wire
-from bridge.matrix.commands import Command
+from bridge.matrix import timeline
+from bridge.matrix.commands import Verb
+from bridge.rooms import requests_people as people
+from bridge.rooms import requests_settings as settings
+from bridge.rooms.asking import Asking
 from bridge.rooms.gather import Asked
 from bridge.rooms.ledger import Ledger
 
@@ -14,104 +19,95 @@ TOO_OLD_MS = 300_000
 """What was asked longer ago (the bridge was down) starts no call: nobody waits for it any more."""
 
 
-async def carry_out(ledger: Ledger, asked: Asked) -> None:
-    """Do what a command asks, or say why not."""
+async def carry_out(ledger: Ledger, asked: Asked, members: Mapping[str, str]) -> None:
+    """Do what a command asks, or say why not. `members`: the room's, where the command needs."""
     message, command = asked.message, asked.command
     if not ledger.facts.answers(message.sender, ledger.house.server_name):
         return
+    asking = Asking(ledger, message, command, members)
     if not ledger.house.admits(message.sender):
-        server = server_of(message.sender)
-        ledger.say("start.server_refused", message, server=server)
+        asking.say("start.server_refused", server=server_of(message.sender))
         return
-    match command.verb:
-        case "start":
-            await _start(ledger, message)
-        case "stop":
-            await _stop(ledger, message)
-        case "transcript":
-            await _transcript(ledger, message, command)
-        case "status":
-            _status(ledger, message)
-        case "who":
-            _who(ledger, message)
-        case "help":
-            ledger.say("help", message)
-        case "unknown":
-            key = "command.near" if command.near else "command.unknown"
-            ledger.say(key, message, word=command.words, near=command.near)
+    await _VERBS.get(command.verb, _unknown)(asking)
 
 
-async def _start(ledger: Ledger, message: wire.IncomingMessage) -> None:
-    age_ms = ledger.now_ms - message.ts
+async def _start(asking: Asking) -> None:
+    ledger = asking.ledger
+    age_ms = ledger.now_ms - asking.message.ts
     if ledger.running:
-        ledger.say("start.already", message, link=ledger.house.link(ledger.room_id))
+        asking.say("start.already", link=ledger.house.link(ledger.room_id))
     elif age_ms > TOO_OLD_MS:
-        age = text.duration(age_ms, ledger.language)
-        ledger.say("start.too_old", message, age=age)
+        asking.say("start.too_old", age=text.duration(age_ms, asking.language))
     else:
-        await ledger.start(message.sender)
+        await ledger.start(asking.message.sender)
         wanted = ledger.facts.read_wish(ledger.house.defaults)
         if wanted.active is not True:
             ledger.write_wish(wanted.with_field("active", True))
 
 
-async def _stop(ledger: Ledger, message: wire.IncomingMessage) -> None:
-    running = ledger.running
+async def _stop(asking: Asking) -> None:
+    running, power = asking.running, asking.ledger.facts.power
     if running is None:
-        ledger.say("stop.none", message)
-    elif policy.may_stop(message.sender, started_by=running.started_by, power=ledger.facts.power):
-        await ledger.apply(running, happenings.StopAsked())
+        asking.say("stop.none")
+    elif policy.may_stop(asking.message.sender, started_by=running.started_by, power=power):
+        await asking.ledger.apply(running, happenings.StopAsked())
     else:
-        ledger.say("stop.refused", message)
+        asking.say("stop.refused")
 
 
-async def _transcript(ledger: Ledger, message: wire.IncomingMessage, command: Command) -> None:
-    running = ledger.running
-    if command.switch is None:
-        state = text.on_off(ledger.wish.transcript, ledger.language)
-        ledger.say("transcript.now", message, state=state)
-        if len(command.words.split()) > 1:
-            ledger.say("transcript.argument", message)
-    elif not policy.may_change_wish(
-        message.sender,
-        started_by=running.started_by if running else "",
-        power=ledger.facts.power,
-        event_type=wire.CONFERENCE,
-    ):
-        ledger.say("transcript.refused", message)
-    elif ledger.facts.encrypted and command.switch:
-        ledger.say("transcript.encrypted", message)
-    else:
-        wanted = ledger.facts.read_wish(ledger.house.defaults)
-        ledger.write_wish(wanted.with_field("transcript", command.switch))
-        ledger.say("transcript.on" if command.switch else "transcript.off", message)
-        await ledger.settings_changed()
-
-
-def _status(ledger: Ledger, message: wire.IncomingMessage) -> None:
-    language, running = ledger.language, ledger.running
-    shown = running or ledger.wish
+async def _status(asking: Asking) -> None:
+    running = asking.running
+    shown = running or asking.ledger.wish
     values: dict[str, str] = {
-        "captions": text.on_off(shown.captions, language),
-        "transcript": text.on_off(shown.transcript, language),
+        "captions": asking.on_off(shown.captions),
+        "transcript": asking.on_off(shown.transcript),
     }
     if running is None:
-        ledger.say("status.none", message, **values)
+        asking.say("status.none", **values)
         return
-    ledger.say(
+    ledger = asking.ledger
+    asking.say(
         "status.running",
-        message,
-        duration=text.duration(ledger.now_ms - running.started_ms, language),
-        people=text.people(len(running.present), language),
+        duration=text.duration(ledger.now_ms - running.started_ms, asking.language),
+        people=text.people(len(running.present), asking.language),
         link=ledger.house.link(ledger.room_id),
         **values,
     )
 
 
-def _who(ledger: Ledger, message: wire.IncomingMessage) -> None:
-    present = ledger.running.present if ledger.running else ()
+async def _who(asking: Asking) -> None:
+    present = asking.running.present if asking.running else ()
     if not present:
-        ledger.say("who.none", message)
+        asking.say("who.none")
         return
-    names = timeline.names(present, ledger.language)
-    ledger.say("who.some", message, people=text.people(len(present), ledger.language), names=names)
+    count = text.people(len(present), asking.language)
+    asking.say("who.some", people=count, names=timeline.names(present, asking.language))
+
+
+async def _help(asking: Asking) -> None:
+    asking.say("help")
+
+
+async def _unknown(asking: Asking) -> None:
+    near = asking.command.near
+    key = "command.near" if near else "command.unknown"
+    asking.say(key, word=asking.command.words, near=near)
+
+
+_VERBS: Mapping[Verb, Callable[[Asking], Awaitable[None]]] = {
+    "start": _start,
+    "stop": _stop,
+    "invite": people.invite,
+    "mute": people.mute,
+    "remove": people.remove,
+    "captions": settings.captions,
+    "transcript": settings.transcript,
+    "language": settings.language,
+    "lock": settings.lock,
+    "unlock": settings.unlock,
+    "lobby": settings.lobby,
+    "status": _status,
+    "who": _who,
+    "help": _help,
+    "unknown": _unknown,
+}

@@ -108,7 +108,21 @@ async def _marks(conn: Connection, scheme: Scheme) -> None:
     await conn.execute("CREATE INDEX inbox_room ON inbox (room_id, received_ms)")
 
 
+async def _errands(conn: Connection, scheme: Scheme) -> None:
+    await conn.execute(
+        """CREATE TABLE errand (
+            id         TEXT PRIMARY KEY,
+            room_id    TEXT NOT NULL,
+            kind       TEXT NOT NULL,
+            content    TEXT NOT NULL,
+            created_ms BIGINT NOT NULL
+        )"""
+    )
+    await conn.execute("CREATE INDEX errand_room ON errand (room_id, created_ms)")
+
+
 upgrades: tuple[tuple[str, Step], ...] = (
     ("Inbox, outbox, rooms, conferences, grants, utterances", _first_tables),
     ("Until when the rooms are complete", _marks),
+    ("What is to be done outside", _errands),
 )

@@ -43,13 +43,30 @@ SENTENCES: dict[str, str] = {
         "call button. For help, in a room that is not encrypted: {prefix} help."
     ),
     "help": (
-        "Commands:\n"
-        "{prefix} start: start the call (démarrer)\n"
-        "{prefix} stop: end the call (arrêter)\n"
-        "{prefix} status: how the call is going (état)\n"
-        "{prefix} who: who is present (qui)\n"
-        "{prefix} transcript on / off: write down what is said, or not (transcription)\n"
-        "{prefix} help: this help (aide)"
+        "What you can type:\n"
+        "\n"
+        "The call\n"
+        "{prefix} start: start the call\n"
+        "{prefix} ring: ring everybody again, or {prefix} ring @name\n"
+        "{prefix} invite @name: invite into this room and call them\n"
+        "{prefix} end: end the call for everybody\n"
+        "{prefix} who: who is present\n"
+        "{prefix} status: how the call is going\n"
+        "\n"
+        "What is written down\n"
+        "{prefix} captions on / off: captions on screen\n"
+        "{prefix} transcript on / off: what is said, in this room\n"
+        "{prefix} language en / fr: language of my sentences\n"
+        "{prefix} language spoken en-GB: language that is spoken\n"
+        "\n"
+        "Who may be in the call\n"
+        "{prefix} lock / unlock: nobody new comes in, or everybody again\n"
+        "{prefix} lobby on / off: newcomers wait until somebody lets them in\n"
+        "{prefix} admit @name: let in who waits\n"
+        "{prefix} mute @name: switch their microphone off\n"
+        "{prefix} remove @name: out of this call (not out of the room)\n"
+        "\n"
+        "In French: {prefix} aide"
     ),
     "command.unknown": "I do not know the command “{word}”. Type {prefix} help.",
     "command.near": "I do not know the command “{word}”; did you mean {prefix} {near}?",
@@ -68,17 +85,74 @@ SENTENCES: dict[str, str] = {
     ),
     "who.none": "Nobody is present.",
     "who.some": "Present ({people}): {names}",
+    "switch.argument": "Type {prefix} {command} on, or {prefix} {command} off.",
+    "setting.refused": (
+        "Only a moderator of the room, or the person who started the call, can change that. "
+        "Please ask one of them."
+    ),
+    "captions.now": "Captions: {state}.",
+    "captions.on": "The captions are on: what is said is shown on screen, and not kept.",
+    "captions.off": "The captions are off.",
+    "captions.encrypted": (
+        "This room is encrypted: I show no captions here, they would not be encrypted."
+    ),
     "transcript.now": "Transcript: {state}.",
     "transcript.on": "The transcript is on: what is said will be written in this room.",
     "transcript.off": "The transcript is off.",
-    "transcript.refused": (
-        "Only a moderator of the room, or the person who started the call, can change the "
-        "transcript."
-    ),
     "transcript.encrypted": (
         "This room is encrypted: I write no transcript here, it would not be encrypted."
     ),
-    "transcript.argument": "Type {prefix} transcript on, or {prefix} transcript off.",
+    "language.now": "My language: {language_now}. Spoken language: {spoken}.",
+    "language.argument": (
+        "Type {prefix} language en or {prefix} language fr for my sentences, "
+        "{prefix} language spoken en-GB for the language that is spoken."
+    ),
+    "language.set": "From now on I write English in this room.",
+    "language.spoken_set": "I now listen for the language {spoken}.",
+    "locked.on": (
+        "The call is locked: nobody new comes in; who was in it may come back. "
+        "To open it: {prefix} unlock."
+    ),
+    "locked.off": "The call is open again to the members of this room.",
+    "lobby.now": "Lobby: {state}.",
+    "lobby.on": (
+        "The lobby is on: newcomers wait until somebody types {prefix} admit with their name."
+    ),
+    "lobby.off": "The lobby is off: members of this room come in at once.",
+    "person.missing": "Whom? Type {prefix} {command} and their name, or @name:server.",
+    "person.unknown": (
+        "I know nobody called “{word}” in this room. Type their full id: "
+        "{prefix} {command} @name:server."
+    ),
+    "person.ambiguous": (
+        "Several members are called “{word}”: {ids}. Type {prefix} {command} and one of these ids."
+    ),
+    "person.several": "One person at a time, please: {ids}. Type {prefix} {command} and one id.",
+    "person.absent": "{name} is not in the call here. {prefix} who says who is.",
+    "moderate.refused": (
+        "Only a moderator of the room, or the person who started the call, can do that, and not "
+        "to somebody with more power in the room. Please ask a moderator."
+    ),
+    "mute.done": "{name}’s microphone is off. They can switch it on again.",
+    "mute.nothing": "{name} has no microphone on.",
+    "remove.done": (
+        "{name} is out of this call and does not come back into it, unless somebody types "
+        "{prefix} invite {user_id}. They remain a member of this room."
+    ),
+    "remove.later": (
+        "{name} may not be in this call any more; the conference server does not answer yet, they "
+        "are disconnected as soon as it does. They remain a member of this room."
+    ),
+    "invite.member": "{name} is a member of this room and may join the call.",
+    "invite.done": "I have invited {name} into this room.",
+    "invite.refused": "You may not invite people into this room. Please ask a moderator.",
+    "invite.powerless": (
+        "I may not invite people into this room: invite them yourself, or give me the right to."
+    ),
+    "invite.impossible": (
+        "The server refuses to invite {name}. Check how the id is spelled (@name:server) and "
+        "that they are not banned from this room."
+    ),
     # What goes wrong
     "power.missing": (
         "I may not write this room's state (I would need power level {level}); "

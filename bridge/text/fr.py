@@ -43,13 +43,30 @@ SENTENCES: dict[str, str] = {
         "avec le bouton d’appel. Pour l’aide, dans un salon non chiffré : {prefix} help."
     ),
     "help": (
-        "Commandes :\n"
-        "{prefix} start : lancer l’appel (démarrer)\n"
-        "{prefix} stop : terminer l’appel (arrêter)\n"
-        "{prefix} status : où en est l’appel (état)\n"
-        "{prefix} who : qui est en ligne (qui)\n"
-        "{prefix} transcript on / off : transcrire ce qui est dit, ou non (transcription)\n"
-        "{prefix} help : cette aide (aide)"
+        "Ce que vous pouvez taper :\n"
+        "\n"
+        "L’appel\n"
+        "{prefix} démarrer : lancer l’appel\n"
+        "{prefix} sonner : appeler tout le monde de nouveau, ou {prefix} sonner @nom\n"
+        "{prefix} inviter @nom : inviter dans ce salon et appeler\n"
+        "{prefix} terminer : terminer l’appel pour tous\n"
+        "{prefix} qui : qui est en ligne\n"
+        "{prefix} état : où en est l’appel\n"
+        "\n"
+        "Ce qui est écrit\n"
+        "{prefix} sous-titres on / off : sous-titres à l’écran\n"
+        "{prefix} transcription on / off : ce qui est dit, dans ce salon\n"
+        "{prefix} langue fr / en : langue de mes phrases\n"
+        "{prefix} langue parlée fr : langue dans laquelle on parle\n"
+        "\n"
+        "Qui peut participer\n"
+        "{prefix} verrouiller / déverrouiller : plus personne n’entre, ou tous de nouveau\n"
+        "{prefix} salle d’attente on / off : les nouveaux attendent qu’on les laisse entrer\n"
+        "{prefix} admettre @nom : laisser entrer qui attend\n"
+        "{prefix} couper le micro @nom : couper son micro\n"
+        "{prefix} retirer @nom : hors de cet appel (pas du salon)\n"
+        "\n"
+        "En anglais : {prefix} help"
     ),
     "command.unknown": "Je ne connais pas la commande « {word} ». Tapez {prefix} help.",
     "command.near": "Je ne connais pas la commande « {word} » ; vouliez-vous {prefix} {near} ?",
@@ -70,17 +87,82 @@ SENTENCES: dict[str, str] = {
     ),
     "who.none": "Personne n’est en ligne.",
     "who.some": "En ligne ({people}) : {names}",
+    "switch.argument": "Tapez {prefix} {command} on, ou {prefix} {command} off.",
+    "setting.refused": (
+        "Seuls un modérateur du salon ou la personne qui a lancé l’appel peuvent changer cela. "
+        "Demandez-le à l’un d’eux."
+    ),
+    "captions.now": "Sous-titres : {state}.",
+    "captions.on": (
+        "Les sous-titres sont activés : ce qui est dit s’affiche à l’écran et n’est pas gardé."
+    ),
+    "captions.off": "Les sous-titres sont désactivés.",
+    "captions.encrypted": (
+        "Ce salon est chiffré : je n’y affiche pas de sous-titres, ils ne le seraient pas."
+    ),
     "transcript.now": "Transcription : {state}.",
     "transcript.on": "La transcription est activée : ce qui est dit sera écrit dans ce salon.",
     "transcript.off": "La transcription est désactivée.",
-    "transcript.refused": (
-        "Seuls un modérateur du salon ou la personne qui a lancé l’appel peuvent changer "
-        "la transcription."
-    ),
     "transcript.encrypted": (
         "Ce salon est chiffré : je n’y écris pas de transcription, elle ne le serait pas."
     ),
-    "transcript.argument": "Tapez {prefix} transcript on, ou {prefix} transcript off.",
+    "language.now": "Ma langue : {language_now}. Langue parlée : {spoken}.",
+    "language.argument": (
+        "Tapez {prefix} langue fr ou {prefix} langue en pour mes phrases, "
+        "{prefix} langue parlée fr pour la langue dans laquelle on parle."
+    ),
+    "language.set": "J’écris désormais en français dans ce salon.",
+    "language.spoken_set": "J’écoute maintenant la langue {spoken}.",
+    "locked.on": (
+        "L’appel est verrouillé : plus personne de nouveau n’entre ; qui y était peut revenir. "
+        "Pour l’ouvrir : {prefix} déverrouiller."
+    ),
+    "locked.off": "L’appel est de nouveau ouvert aux membres de ce salon.",
+    "lobby.now": "Salle d’attente : {state}.",
+    "lobby.on": (
+        "La salle d’attente est activée : les nouveaux attendent que quelqu’un tape "
+        "{prefix} admettre et leur nom."
+    ),
+    "lobby.off": "La salle d’attente est désactivée : les membres du salon entrent directement.",
+    "person.missing": "Qui ? Tapez {prefix} {command} et son nom, ou @nom:serveur.",
+    "person.unknown": (
+        "Je ne connais personne appelé « {word} » dans ce salon. Tapez son identifiant complet : "
+        "{prefix} {command} @nom:serveur."
+    ),
+    "person.ambiguous": (
+        "Plusieurs membres s’appellent « {word} » : {ids}. "
+        "Tapez {prefix} {command} et l’un de ces identifiants."
+    ),
+    "person.several": (
+        "Une personne à la fois : {ids}. Tapez {prefix} {command} et un seul identifiant."
+    ),
+    "person.absent": "{name} n’est pas dans l’appel ici. {prefix} qui dit qui est en ligne.",
+    "moderate.refused": (
+        "Seuls un modérateur du salon ou la personne qui a lancé l’appel peuvent faire cela, et "
+        "pas à quelqu’un qui a plus de pouvoir dans le salon. Demandez à un modérateur."
+    ),
+    "mute.done": "Le micro de {name} est coupé. Cette personne peut le rouvrir.",
+    "mute.nothing": "{name} n’a pas de micro ouvert.",
+    "remove.done": (
+        "{name} est hors de cet appel et n’y revient pas, sauf si quelqu’un tape "
+        "{prefix} inviter {user_id}. Cette personne reste membre du salon."
+    ),
+    "remove.later": (
+        "{name} n’a plus sa place dans cet appel ; le serveur de visioconférence ne répond pas "
+        "encore, la déconnexion se fera dès qu’il répond. Cette personne reste membre du salon."
+    ),
+    "invite.member": "{name} est membre de ce salon et peut rejoindre l’appel.",
+    "invite.done": "J’ai invité {name} dans ce salon.",
+    "invite.refused": (
+        "Vous n’avez pas le droit d’inviter dans ce salon. Demandez à un modérateur."
+    ),
+    "invite.powerless": (
+        "Je n’ai pas le droit d’inviter dans ce salon : invitez vous-même, ou donnez-moi ce droit."
+    ),
+    "invite.impossible": (
+        "Le serveur refuse d’inviter {name}. Vérifiez l’identifiant (@nom:serveur) et que cette "
+        "personne n’est pas bannie du salon."
+    ),
     # What goes wrong
     "power.missing": (
         "Je n’ai pas le droit d’écrire l’état de ce salon (il me faut le niveau {level}) ; "

@@ -21,8 +21,10 @@ from bridge.config import Conference, Database, Federation, Homeserver, Settings
 from bridge.errors import Unavailable
 from bridge.ids import media_room
 from bridge.matrix import wire
-from bridge.media.server import MediaParticipant, MediaRoom
+from bridge.matrix.client import HomeserverError, Member
+from bridge.media.server import MediaParticipant, MediaRoom, MediaTrack
 from bridge.rooms.conductor import Conductor
+from bridge.rooms.errands import Errands
 from bridge.rooms.house import House, Stores
 from bridge.rooms.ledger import read_conferences
 from bridge.rooms.reconcile import Reconciler, ScribeAccess
@@ -55,6 +57,8 @@ class StandInHomeserver:
         self.joined: list[tuple[str, list[str]]] = []
         self.reads = 0
         self.gone: set[str] = set()
+        self.invited: list[str] = []
+        self.refused: set[str] = set()
         self.failure: Exception | None = None
 
     async def join(self, room_id: str, via: Sequence[str] = ()) -> str:
@@ -76,6 +80,16 @@ class StandInHomeserver:
     async def is_joined(self, room_id: str, user_id: str) -> bool:
         self._check()
         return user_id not in self.gone
+
+    async def members(self, room_id: str) -> dict[str, Member]:
+        self._check()
+        return {user: Member(display_name=name) for user, name in {**self.names, BOT: BOT}.items()}
+
+    async def invite(self, room_id: str, user_id: str) -> None:
+        self._check()
+        if user_id in self.refused:
+            raise HomeserverError(403, "M_FORBIDDEN")
+        self.invited.append(user_id)
 
     async def display_name(self, room_id: str, user_id: str) -> str:
         self._check()
@@ -142,8 +156,20 @@ class StandInMedia:
         self.there[name] = [p for p in self.there[name] if p.identity != identity]
         return True
 
-    def enter(self, identity: str, sid: str, joined_ms: int, name: str = MEDIA) -> None:
-        who = MediaParticipant(identity, sid, "whatever", "ACTIVE", False, joined_ms, ())
+    async def mute(self, name: str, identity: str, track_sid: str, *, muted: bool = True) -> bool:
+        self._check()
+        self._note("mute", name, identity, track_sid)
+        return True
+
+    def enter(
+        self,
+        identity: str,
+        sid: str,
+        joined_ms: int,
+        name: str = MEDIA,
+        tracks: tuple[MediaTrack, ...] = (),
+    ) -> None:
+        who = MediaParticipant(identity, sid, "whatever", "ACTIVE", False, joined_ms, tracks)
         self.there.setdefault(name, []).append(who)
 
     def _note(self, *call: str) -> None:
@@ -227,12 +253,21 @@ class World:
             see_s=0.05,
             due_s=0.05,
         )
+        self.errands = Errands(
+            self.stores,
+            self.media,
+            self.homeserver,
+            take=self.rooms.take,
+            clock_ms=lambda: self.now_ms,
+            look_s=0.05,
+        )
 
     def _handled(self, room_ids: Any) -> None:
         woken = list(room_ids)
         self.woken += woken
         if self.working:
             self.reconciler.wake(woken)
+            self.errands.wake(woken)
         self.bell.ring()
 
     @asynccontextmanager
@@ -240,7 +275,8 @@ class World:
         """Worker and reconciler running, the one waking the other, as in the bridge."""
         self.working = True
         async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(part.run()) for part in (self.rooms, self.reconciler)]
+            parts = (self.rooms, self.reconciler, self.errands)
+            running = [tasks.create_task(part.run()) for part in parts]
             yield
             for task in running:
                 task.cancel()

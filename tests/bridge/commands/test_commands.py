@@ -27,6 +27,18 @@ from bridge.matrix.commands import Command, parse
         ("!visio start\nand a second line", "start"),
         ("> <@a:b> !visio stop\n> more\n\n!visio who", "who"),
         ("!visio transcription", "transcript"),
+        ("!visio sonner", "ring"),
+        ("!visio end", "stop"),
+        ("!visio inviter @bob:b", "invite"),
+        ("!visio Sous  Titres on", "captions"),
+        ("!visio langue fr", "language"),
+        ("!visio verrouiller", "lock"),
+        ("!visio déverrouiller", "unlock"),
+        ("!visio salle d\u2019attente on", "lobby"),
+        ("!visio admettre @bob:b", "admit"),
+        ("!visio couper le micro de Bob", "mute"),
+        ("!visio couper Bob", "mute"),
+        ("!visio retirer Bob", "remove"),
     ],
 )
 def test_verbs(body: str, verb: str) -> None:
@@ -66,16 +78,35 @@ def test_no_command(body: str) -> None:
 )
 def test_transcript_switch(words: str, switch: bool | None) -> None:
     command = parse(f"!visio transcript {words}", "!visio")
-    assert command == Command("transcript", f"transcript {words}".strip(), switch)
+    assert command == Command(
+        "transcript", f"transcript {words}".strip(), switch, arguments=words, language="en"
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "language"),
+    [("arrêter", "fr"), ("stop", "en"), ("transcription", None), ("invite x", None), ("", None)],
+)
+def test_the_language_of_the_word(typed: str, language: str | None) -> None:
+    command = parse(f"!visio {typed}", "!visio")
+    assert command is not None
+    assert command.language == language
+
+
+def test_what_follows_the_verb_is_kept_as_typed() -> None:
+    command = parse("!visio couper le micro de  Bob É", "!visio")
+    assert command is not None
+    assert command.arguments == "Bob É"
 
 
 def test_unknown_names_the_nearest() -> None:
     assert parse("!visio strat", "!visio") == Command("unknown", "strat", near="start")
+    assert parse("!visio sal d'atente", "!visio") == Command("unknown", "sal", near="salle d'attente")
     assert parse("!visio xyzzy now", "!visio") == Command("unknown", "xyzzy")
 
 
 def test_another_prefix() -> None:
-    assert parse("!appel start", "!appel") == Command("start", "start")
+    assert parse("!appel start", "!appel") == Command("start", "start", language="en")
     assert parse("!visio start", "!appel") is None
 
 

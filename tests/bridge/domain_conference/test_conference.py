@@ -27,6 +27,8 @@ from bridge.domain.happenings import (
     MediaRoomFinished,
     ParticipantJoined,
     ParticipantLeft,
+    PersonAdmittedAgain,
+    PersonRemoved,
     PostCard,
     PostDocuments,
     PostStatus,
@@ -307,3 +309,18 @@ def test_fields_of_a_later_version_are_left_out() -> None:
 
 def test_scribe_identity() -> None:
     assert scribe_identity("c1") == "scribe-c1"
+
+
+def test_who_is_put_out_stays_out_until_let_in_again() -> None:
+    call, _ = start(
+        conference="c", room_id="!r", by="@a:a", display_name="A", wish=Wish(), now_ms=0
+    )
+    for event, removed in (
+        (PersonRemoved(user_id="@b:a"), ("@b:a",)),
+        (PersonRemoved(user_id="@c:a"), ("@b:a", "@c:a")),
+        (PersonRemoved(user_id="@b:a"), ("@c:a", "@b:a")),
+        (PersonAdmittedAgain(user_id="@b:a"), ("@c:a",)),
+    ):
+        call, effects = step(call, event, now_ms=1, rules=Rules())
+        assert (call.removed, effects) == (removed, ())
+    assert from_json(json.loads(json.dumps(to_json(call)))) == call

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from bridge.domain.policy import Power, may_change_wish, may_stop, server_admitted
+from bridge.domain.policy import (
+    Power,
+    may_change_wish,
+    may_moderate,
+    may_stop,
+    server_admitted,
+)
 
 ALICE, BOB, BOT = "@alice:a", "@bob:b", "@visio:a"
 LEVELS: dict[str, Any] = {
@@ -103,6 +109,37 @@ def test_who_may_change_the_wish(user: str, started_by: str, allowed: bool) -> N
         user, started_by=started_by, power=power(LEVELS), event_type="eu.colloque.conference"
     )
     assert decided is allowed
+
+
+@pytest.mark.parametrize(
+    ("user", "person", "started_by", "allowed"),
+    [
+        (ALICE, BOB, "", True),
+        (BOB, BOT, BOB, True),
+        (BOB, ALICE, BOB, False),
+        (BOB, BOB, ALICE, False),
+    ],
+)
+def test_who_may_moderate(user: str, person: str, started_by: str, allowed: bool) -> None:
+    levels = {"users": {ALICE: 100}, "kick": "60"}
+    decided = may_moderate(user, person, started_by=started_by, power=power(levels))
+    assert decided is allowed
+
+
+@pytest.mark.parametrize(
+    ("levels", "invites", "calls_everyone"),
+    [
+        (None, True, False),
+        ({}, True, False),
+        ({"invite": 1, "notifications": {"room": 0}}, False, True),
+        ({"users": {BOB: 50}, "invite": 50, "notifications": 3}, True, True),
+    ],
+)
+def test_inviting_and_calling(
+    levels: dict[str, Any] | None, invites: bool, calls_everyone: bool
+) -> None:
+    assert power(levels).may_invite(BOB) is invites
+    assert power(levels).may_call_everyone(BOB) is calls_everyone
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,22 @@ def _message(**content: Any) -> dict[str, Any]:
             IncomingMessage(**_HEAD, ts=17, body="bye", replaces="$old"),
         ),
         (
+            _message(
+                formatted_body=(
+                    '<mx-reply><a href="https://matrix.to/#/@other:x">O</a></mx-reply>'
+                    '<a href="https://matrix.to/#/@b:y">B</a>'
+                    "<a href='https://matrix.to/#/%40c%3Ay?via=x'>C</a>"
+                    '<a href="https://matrix.to/#/!room:x">R</a>'
+                ),
+                **{"m.mentions": {"user_ids": ["@b:y", 3]}},
+            ),
+            IncomingMessage(**_HEAD, ts=17, body="hi", pills=("@b:y", "@c:y"), mentions=("@b:y",)),
+        ),
+        (
+            _message(formatted_body=3, **{"m.mentions": {"user_ids": "@b:y"}}),
+            IncomingMessage(**_HEAD, ts=17, body="hi"),
+        ),
+        (
             _event(
                 type="m.room.member",
                 state_key="@b:y",

@@ -135,10 +135,10 @@ async def test_answers_about_the_call(world: World) -> None:
     ]
     assert bodies[-5].startswith("Call in progress for 2 s: 1 person present.")
     assert bodies[-4:] == [
-        "Present (1 person): Bob",
+        "En ligne (1 personne) : Bob",
         "I do not know the command “strat”; did you mean !visio start?",
         "I do not know the command “gibberish”. Type !visio help.",
-        "Commands:",
+        "What you can type:",
     ]
 
 

@@ -1,0 +1,113 @@
+"""Commands that change what the room wants: each writes the wish, as its event would."""
+
+from __future__ import annotations
+
+from bridge.domain import wish
+from bridge.matrix.commands import folded
+from bridge.rooms.asking import Asking
+from bridge.text import Language
+
+_LANGUAGES: dict[str, Language] = {
+    "fr": "fr",
+    "francais": "fr",
+    "french": "fr",
+    "en": "en",
+    "anglais": "en",
+    "english": "en",
+}
+_SPOKEN = frozenset({"spoken", "parlee", "parle"})
+
+
+async def captions(asking: Asking) -> None:
+    """`captions on`, `sous-titres off`."""
+    await _recorded(asking, "captions", asking.ledger.wish.captions)
+
+
+async def transcript(asking: Asking) -> None:
+    """`transcript on`, `transcription off`."""
+    await _recorded(asking, "transcript", asking.ledger.wish.transcript)
+
+
+async def lobby(asking: Asking) -> None:
+    """`lobby on`, `salle d'attente off`."""
+    if asking.command.switch is None:
+        _how(asking, "lobby", _flag(asking, "lobby"))
+    elif asking.may_change_wish():
+        await _write(asking, "lobby", asking.command.switch)
+        asking.say("lobby.on" if asking.command.switch else "lobby.off")
+
+
+async def lock(asking: Asking) -> None:
+    """`lock`, `verrouiller`."""
+    await _lock(asking, locked=True)
+
+
+async def unlock(asking: Asking) -> None:
+    """`unlock`, `déverrouiller`."""
+    await _lock(asking, locked=False)
+
+
+async def language(asking: Asking) -> None:
+    """`language fr`, `langue anglais`; `language spoken en-GB`, `langue parlée fr`."""
+    first, *rest = asking.command.arguments.split() or [""]
+    if folded(first) in _SPOKEN:
+        await _spoken_language(asking, rest[0] if rest else "")
+        return
+    chosen = _LANGUAGES.get(folded(first))
+    if chosen is None:
+        wanted = asking.ledger.wish
+        asking.say("language.now", language_now=wanted.language, spoken=wanted.listened())
+        asking.say("language.argument")
+    elif asking.may_change_wish():
+        await _write(asking, "language", chosen)
+        # In the language they want from now on, whatever they asked in.
+        asking.ledger.say("language.set", asking.message, language=chosen)
+
+
+async def _spoken_language(asking: Asking, typed: str) -> None:
+    tag = _LANGUAGES.get(folded(typed), typed)
+    if not wish.is_language_tag(tag):
+        asking.say("language.argument")
+    elif asking.may_change_wish():
+        await _write(asking, "spoken_language", tag)
+        asking.say("language.spoken_set", spoken=tag)
+
+
+async def _recorded(asking: Asking, name: str, now: bool) -> None:
+    switch = asking.command.switch
+    if switch is None:
+        _how(asking, name, now)
+    elif not asking.may_change_wish():
+        return
+    elif asking.ledger.facts.encrypted and switch:
+        asking.say(f"{name}.encrypted")
+    else:
+        await _write(asking, name, switch)
+        asking.say(f"{name}.on" if switch else f"{name}.off")
+
+
+async def _lock(asking: Asking, *, locked: bool) -> None:
+    if asking.may_change_wish():
+        await _write(asking, "locked", locked)
+        asking.say("locked.on" if locked else "locked.off")
+
+
+def _how(asking: Asking, name: str, now: bool) -> None:
+    """How it is now; and how to change it, where something was typed that is neither on nor off."""
+    asking.say(f"{name}.now", state=asking.on_off(now))
+    if asking.command.arguments:
+        asking.say("switch.argument", command=_verb(asking))
+
+
+def _verb(asking: Asking) -> str:
+    return asking.command.words.removesuffix(asking.command.arguments).strip()
+
+
+def _flag(asking: Asking, name: str) -> bool:
+    return asking.ledger.facts.wish.get(name) is True
+
+
+async def _write(asking: Asking, name: str, value: object) -> None:
+    ledger = asking.ledger
+    ledger.write_wish(ledger.facts.read_wish(ledger.house.defaults).with_field(name, value))
+    await ledger.settings_changed()
