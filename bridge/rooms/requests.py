@@ -50,7 +50,7 @@ async def _stop(asking: Asking) -> None:
     if running is None:
         asking.say("stop.none")
     elif policy.may_stop(asking.message.sender, started_by=running.started_by, power=power):
-        await asking.ledger.apply(running, happenings.StopAsked())
+        await asking.ledger.apply(running, happenings.StopAsked(by=asking.message.sender))
     else:
         asking.say("stop.refused")
 

@@ -101,7 +101,8 @@ def test_what_follows_the_verb_is_kept_as_typed() -> None:
 
 def test_unknown_names_the_nearest() -> None:
     assert parse("!visio strat", "!visio") == Command("unknown", "strat", near="start")
-    assert parse("!visio sal d'atente", "!visio") == Command("unknown", "sal", near="salle d'attente")
+    near = "salle d'attente"
+    assert parse("!visio sal d'atente", "!visio") == Command("unknown", "sal", near=near)
     assert parse("!visio xyzzy now", "!visio") == Command("unknown", "xyzzy")
 
 
