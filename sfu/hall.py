@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from sfu.signal import data, media
+from sfu.signal import data, datatracks, media
 from sfu.signal.session import Moment, PeerKey, Role, Session
 from sfu.signal.signalling import Signalling
 from sfu.transport.endpoint import Endpoint
@@ -94,7 +94,8 @@ class Link:
 
     def open_channels(self) -> None:
         self.peer.open_channel(data.RELIABLE, ordered=True, max_retransmits=None)
-        self.peer.open_channel(data.LOSSY, ordered=False, max_retransmits=0)
+        for label in (data.LOSSY, datatracks.CHANNEL):
+            self.peer.open_channel(label, ordered=False, max_retransmits=0)
 
     def send_data(self, label: str, payload: bytes) -> bool:
         if label == data.RELIABLE and not self._reliable_open:

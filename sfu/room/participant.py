@@ -56,6 +56,8 @@ class Participant:
     state: models.ParticipantInfo.State = State.JOINED
     version: int = 1
     tracks: dict[str, Track] = field(default_factory=dict)
+    data_tracks: dict[int, models.DataTrackInfo] = field(default_factory=dict)
+    """By the handle that the publisher writes into each packet."""
     was_active: bool = False
 
     @property
@@ -100,6 +102,7 @@ class Participant:
             state=self.state,
             version=self.version,
             tracks=[track.info for track in tracks],
+            data_tracks=self.data_tracks.values(),
             is_publisher=bool(tracks),
             client_protocol=self.client.client_protocol,
             capabilities=self.client.capabilities,

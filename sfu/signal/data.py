@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from livekit.protocol import models, room
 
 from sfu.room.participant import Participant
+from sfu.signal import datatracks
 from sfu.signal.negotiation import MAX_DATA_MESSAGE
 from sfu.signal.session import Session
 
@@ -28,6 +29,8 @@ _FORWARDED = _ON_BEHALF | _RPC | {"user", "sip_dtmf", "encrypted_packet"}
 
 def received(signalling: Signalling, session: Session, label: str, payload: bytes) -> str:
     """Forward one packet from a client. Returns '' or the named reason it was dropped."""
+    if label == datatracks.CHANNEL:
+        return datatracks.received(signalling, session, payload)
     if label not in (RELIABLE, LOSSY):
         return "data_channel_unknown"
     if not session.participant.permission.can_publish_data:

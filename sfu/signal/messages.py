@@ -36,6 +36,7 @@ class Join:
     client: models.ClientInfo = field(default_factory=models.ClientInfo)
     auto_subscribe: bool = True
     adaptive_stream: bool = False
+    auto_subscribe_data: bool = False
     metadata: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
     tracks: tuple[rtc.AddTrackRequest, ...] = ()
@@ -61,6 +62,7 @@ def join_v0(query: Mapping[str, str]) -> Join:
         client=client,
         auto_subscribe=_flag(query.get("auto_subscribe", "1")),
         adaptive_stream=_flag(query.get("adaptive_stream", "0")),
+        auto_subscribe_data=_flag(query.get("auto_subscribe_data_track", "0")),
         attributes=_attributes(query.get("attributes", "")),
         resumes=_flag(query.get("reconnect", "0")),
         resume=query.get("sid", ""),
@@ -82,6 +84,7 @@ def join_v1(query: Mapping[str, str]) -> Join:
         client=request.client_info,
         auto_subscribe=settings.auto_subscribe,
         adaptive_stream=settings.adaptive_stream,
+        auto_subscribe_data=settings.auto_subscribe_data_track,
         metadata=request.metadata,
         attributes=dict(request.participant_attributes),
         tracks=tuple(request.add_track_requests),

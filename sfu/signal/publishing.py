@@ -158,6 +158,7 @@ def _info(request: rtc.AddTrackRequest, sid: str) -> models.TrackInfo:
         encryption=request.encryption,
         stream=request.stream,
         audio_features=request.audio_features,
+        packet_trailer_features=request.packet_trailer_features,
         backup_codec_policy=request.backup_codec_policy,
     )
     if request.stereo and models.AudioTrackFeature.TF_STEREO not in info.audio_features:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from livekit.protocol import models, rtc
 
-from sfu.signal import messages, publishing, sdp, subscribing
+from sfu.signal import datatracks, messages, publishing, sdp, subscribing
 from sfu.signal.session import Moment, Session
 from sfu.signal.signalling import Signalling
 
@@ -126,6 +126,22 @@ def _update_video(s: Signalling, session: Session, request: rtc.SignalRequest, n
     publishing.update_video(s, session, request.update_video_track)
 
 
+def _publish_data(s: Signalling, session: Session, request: rtc.SignalRequest, now: Moment) -> None:
+    datatracks.publish(s, session, request.publish_data_track_request)
+
+
+def _unpublish_data(
+    s: Signalling, session: Session, request: rtc.SignalRequest, now: Moment
+) -> None:
+    datatracks.unpublish(s, session, request.unpublish_data_track_request)
+
+
+def _subscribe_data(
+    s: Signalling, session: Session, request: rtc.SignalRequest, now: Moment
+) -> None:
+    datatracks.subscribe(s, session, request.update_data_subscription)
+
+
 def _simulate(s: Signalling, session: Session, request: rtc.SignalRequest, now: Moment) -> None:
     """What the SDKs' own reconnection tests ask for; it concerns the asking client alone."""
     scenario = request.simulate.WhichOneof("scenario")
@@ -160,4 +176,7 @@ _HANDLERS: dict[str, Handler] = {
     "update_metadata": _metadata,
     "update_audio_track": _update_audio,
     "update_video_track": _update_video,
+    "publish_data_track_request": _publish_data,
+    "unpublish_data_track_request": _unpublish_data,
+    "update_data_subscription": _subscribe_data,
 }

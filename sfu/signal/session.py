@@ -132,6 +132,9 @@ class Session:
     missed: dict[str, models.ParticipantInfo] = field(default_factory=dict)
     """Who left while the WebSocket was gone."""
     last_reliable: int = 0
+    data_handles: dict[str, int] = field(default_factory=dict)
+    """Data track sid -> the handle in the packets this client gets of it."""
+    next_data_handle: int = 1
     audience: rtc.SubscriptionPermission | None = None
     """Who may see this client's tracks, as it said last."""
     told_subscribed: set[str] = field(default_factory=set)

@@ -13,7 +13,7 @@ from livekit.protocol import models, rtc
 
 from sfu.room.participant import Participant, State
 from sfu.room.room import Room
-from sfu.signal import messages, subscribing
+from sfu.signal import datatracks, messages, subscribing
 from sfu.signal.session import Connection, Moment, PeerKey, Role, Session, Surroundings
 from sfu.signal.token import Claims
 
@@ -59,6 +59,7 @@ class Signalling:
         self.changed(participant)
         for track in self.room.tracks():
             subscribing.reconcile(self, session, track)
+        datatracks.entered(self, session)
         if not session.single:
             self.connection(session, "subscriber").open_channels()
             session.down.stale = True
@@ -82,6 +83,8 @@ class Signalling:
         session.missed.clear()
         session.send(rtc.SignalResponse(update=rtc.ParticipantUpdate(participants=everyone)))
         subscribing.resumed(session)
+        if session.data_handles:
+            datatracks.tell_handles(self, session)
         return session
 
     def lost(self, session: Session, now: Moment) -> None:
@@ -125,6 +128,7 @@ class Signalling:
             self.room.forwarding.unpublish(track.sid)
             subscribing.withdrawn(self, track.sid)
             self.room.tell("track_unpublished", participant, track)
+        datatracks.withdraw_all(self, participant)
 
     def _tell_departure(self, participant: Participant, reason: models.DisconnectReason) -> None:
         participant.state = State.DISCONNECTED

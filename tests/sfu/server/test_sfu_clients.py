@@ -308,3 +308,27 @@ async def test_the_same_identity_twice(sfu: Sfu, room: str) -> None:
     (reason,) = await within(ended)
     assert reason == models.DisconnectReason.DUPLICATE_IDENTITY
     await second.disconnect()
+
+
+@pytest.mark.parametrize("single", [True, False], ids=["single", "dual"])
+async def test_a_data_track_delivers_its_frames(sfu: Sfu, room: str, single: bool) -> None:
+    async with people(sfu, room, "alice", "bob", single=single) as (alice, bob):
+        published, unpublished = (
+            happening(bob, name) for name in ("data_track_published", "data_track_unpublished")
+        )
+        local = await alice.local_participant.publish_data_track(name="sensor")
+        (remote,) = await within(published)
+        assert remote.info.name == "sensor"  # type: ignore[attr-defined]
+        stream = remote.subscribe()  # type: ignore[attr-defined]
+
+        async def push() -> None:
+            for number in range(10**6):
+                local.try_push(rtc.DataTrackFrame(payload=bytes([number % 256] * 100)))
+                await asyncio.sleep(0.02)
+
+        async with working(push):
+            async with asyncio.timeout(LIMIT_S):
+                payloads = [(await anext(stream)).payload for _ in range(5)]
+        assert all(len(set(payload)) == 1 and len(payload) == 100 for payload in payloads)
+        await local.unpublish()
+        assert await within(unpublished) == (local.info.sid,)

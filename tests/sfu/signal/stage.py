@@ -111,6 +111,7 @@ class Stage:
         offer: str | None = "chromium_v1_join",
         kind: models.ParticipantInfo.Kind = models.ParticipantInfo.Kind.STANDARD,
         auto_subscribe: bool = True,
+        auto_subscribe_data: bool = False,
         attributes: dict[str, str] | None = None,
         metadata: str = "",
         tracks: tuple[rtc.AddTrackRequest, ...] = (),
@@ -123,6 +124,7 @@ class Stage:
         join = messages.Join(
             single_connection=single,
             auto_subscribe=auto_subscribe,
+            auto_subscribe_data=auto_subscribe_data,
             offer=sdp if single else None,
             attributes=attributes or {},
             metadata=metadata,

@@ -199,7 +199,7 @@ def test_what_is_not_forwarded() -> None:
     alice, mute = stage.join("alice"), stage.join("mute", can_publish_data=False)
     forward = stage.signalling
     assert send(stage, mute, user()) == "data_not_permitted"
-    assert data.received(forward, alice, "_data_track", b"") == "data_channel_unknown"
+    assert data.received(forward, alice, "_other", b"") == "data_channel_unknown"
     assert data.received(forward, alice, "_lossy", b"\xff\xff") == "data_malformed"
     assert data.received(forward, alice, "_lossy", b"\0" * 70_000) == "data_malformed"
     speaker = models.DataPacket(speaker=models.ActiveSpeakerUpdate())
