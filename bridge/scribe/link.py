@@ -69,13 +69,19 @@ class ScribeLink:
     async def start(self, session: dict[str, Any]) -> None:
         """Ask for a session, or give a running one a fresh token. Raises Unavailable.
 
-        `session`: conference, room_id, url, token, language, captions, transcript, epoch_ms.
+        `session`: conference, room_id, url, token, language, captions, transcript, epoch_ms,
+        encrypted.
         """
         await self._send({**session, "type": "start"})
 
     async def update(self, conference: str, **flags: Any) -> None:
         """Change `captions`, `transcript` or `language` of a session. Raises Unavailable."""
         await self._send({**flags, "type": "update", "conference": conference})
+
+    async def key(self, conference: str, *, identity: str, index: int, key: str) -> None:
+        """Give a session a participant's media key, in base64. Raises Unavailable."""
+        frame = {"conference": conference, "identity": identity, "index": index, "key": key}
+        await self._send({**frame, "type": "key"})
 
     async def stop(self, conference: str) -> None:
         """Ask for the end of a session; the state `stopped` comes after its last segment."""

@@ -15,9 +15,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from livekit import rtc
+from livekit.rtc._proto.e2ee_pb2 import KeyDerivationFunction
 
 from bridge.scribe.engines import RATE
 from bridge.scribe.merge import Piece
+from bridge.scribe.order import INDICES, Keyring, MediaKey
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,17 @@ class Track:
     identity: str
     name: str
     source: rtc.Track
+    publication: rtc.RemoteTrackPublication
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether its publisher encrypts it (the media server passes on what they said)."""
+        return bool(self.publication.encryption_type != rtc.EncryptionType.NONE)
+
+    @property
+    def muted(self) -> bool:
+        """Whether its publisher sends nothing now."""
+        return self.publication.muted
 
     async def frames(self) -> AsyncIterator[bytes]:
         """PCM at 16 kHz, mono, signed 16 bit, about 30 ms at a time, until the track ends."""
@@ -89,6 +102,20 @@ class TrackEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Readable:
+    """A participant's encrypted frames are being decrypted."""
+
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The key of a participant's frames is missing."""
+
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
 class Disconnected:
     """The connection is gone; `for_good`: it is not wanted back."""
 
@@ -96,7 +123,7 @@ class Disconnected:
     for_good: bool
 
 
-CallEvent = TrackBegan | TrackEnded | Disconnected
+CallEvent = TrackBegan | TrackEnded | Readable | Unreadable | Disconnected
 
 
 class Participation:
@@ -105,6 +132,8 @@ class Participation:
     def __init__(self, post: Callable[[CallEvent], None]) -> None:
         self._post = post
         self._room = rtc.Room()
+        self._keys: rtc.KeyProvider | None = None
+        self._own_key: MediaKey | None = None
         self._renewed: str | None = None
         self._given_up: asyncio.TimerHandle | None = None
 
@@ -113,8 +142,11 @@ class Participation:
         """The token the server last sent in place of the first one, which expires."""
         return self._renewed
 
-    async def join(self, url: str, token: str) -> None:
-        """Connect and ask for every microphone. Raises JoinError."""
+    async def join(self, url: str, token: str, keys: Keyring | None = None) -> None:
+        """Connect and ask for every microphone. Raises JoinError.
+
+        With `keys` the call is encrypted end to end, and what is sent is encrypted too.
+        """
         self._room.on("track_published", self._published)
         self._room.on("track_subscribed", self._subscribed)
         self._room.on("track_unsubscribed", self._unsubscribed)
@@ -122,17 +154,35 @@ class Participation:
         self._room.on("token_refreshed", self._refreshed)
         self._room.on("reconnecting", self._reconnecting)
         self._room.on("reconnected", self._reconnected)
+        self._room.on("e2ee_state_changed", self._cipher_changed)
         # Only microphones are asked for: pictures would cost the call bandwidth for nothing.
         options = rtc.RoomOptions(auto_subscribe=False, connect_timeout=CONNECT_S)
+        options.encryption = None if keys is None else _encryption()
         await _reach(url)
         try:
             async with asyncio.timeout(JOIN_S):
                 await self._room.connect(url, token, options)
         except (rtc.ConnectError, TimeoutError) as error:
             raise JoinError(str(error) or "no answer") from None
+        if keys is not None:
+            self._keys = self._room.e2ee_manager.key_provider
+            for key in keys:
+                self.use(key)
         for participant in self._room.remote_participants.values():
             for publication in participant.track_publications.values():
                 self._published(publication, participant)
+
+    def use(self, key: MediaKey) -> None:
+        """Decrypt with this key too; with the scribe's own one, encrypt what it shows."""
+        if self._keys is None:
+            return
+        self._keys.set_key(key.identity, key.key, key.index)
+        if key.identity == self._room.local_participant.identity:
+            self._own_key = key
+        elif self._own_key is not None:
+            # What the SDK sends has the index of the key set last, whose ever it was (1.2).
+            own = self._own_key
+            self._keys.set_key(own.identity, own.key, own.index)
 
     async def packets(self) -> int:
         """Audio packets received so far, of everybody."""
@@ -150,28 +200,26 @@ class Participation:
             log.warning("the call was not left in time")
 
     async def caption(self, piece: Piece, track: Track, language: str) -> None:
-        """Show a piece to everybody: as text stream and as the older transcription packet."""
+        """Show a piece to everybody: as text stream and as the older transcription packet.
+
+        In an encrypted call only as a text stream, encrypted with the scribe's own key; without
+        such a key not at all.
+        """
         attributes = {
             "lk.segment_id": piece.segment,
             "lk.transcribed_track_id": track.sid,
             "lk.transcription_final": "true" if piece.final else "false",
             "eu.colloque.speaker": track.identity,
         }
-        segment = rtc.TranscriptionSegment(
-            id=piece.segment,
-            text=piece.text,
-            start_time=piece.start_ms,
-            end_time=piece.end_ms,
-            language=language,
-            final=piece.final,
-        )
         me = self._room.local_participant
         async with asyncio.timeout(CAPTION_S):
             # Not compressed: clients older than compression read it too.
             await me.send_text(
                 piece.text, topic=TRANSCRIPTION_TOPIC, attributes=attributes, compress=False
             )
-            await me.publish_transcription(rtc.Transcription(track.identity, track.sid, [segment]))
+            if self._keys is None:
+                # The SDK encrypts text streams, and not this packet (livekit 1.2).
+                await me.publish_transcription(_older_form(piece, track, language))
 
     def _published(self, publication: Any, participant: Any) -> None:
         if _is_speech(publication, participant):
@@ -180,10 +228,19 @@ class Participation:
     def _subscribed(self, track: Any, publication: Any, participant: Any) -> None:
         if _is_speech(publication, participant):
             name = participant.name or participant.identity
-            self._post(TrackBegan(Track(publication.sid, participant.identity, name, track)))
+            began = Track(publication.sid, participant.identity, name, track, publication)
+            self._post(TrackBegan(began))
 
     def _unsubscribed(self, track: Any, publication: Any, participant: Any) -> None:
         self._post(TrackEnded(publication.sid))
+
+    def _cipher_changed(self, participant: Any, state: Any) -> None:
+        if participant is None:
+            return
+        if state == rtc.EncryptionState.OK:
+            self._post(Readable(participant.identity))
+        elif state == rtc.EncryptionState.MISSING_KEY:
+            self._post(Unreadable(participant.identity))
 
     def _disconnected(self, reason: Any) -> None:
         name = rtc.DisconnectReason.Name(reason)
@@ -204,6 +261,22 @@ class Participation:
     def _refreshed(self) -> None:
         # The SDK has no public name for the refreshed token (livekit 1.2).
         self._renewed = self._room._token
+
+
+def _encryption() -> rtc.E2EEOptions:
+    """As Element Call encrypts: a key for each participant, HKDF-SHA256 with an `info` of 128 zero
+    bytes, AES-128-GCM, 256 indices. Nobody ratchets (matrix-js-sdk, RTCEncryptionManager).
+
+    Frames that fail must not spoil a key: anybody on the way could send such frames.
+    """
+    return rtc.E2EEOptions(
+        key_provider_options=rtc.KeyProviderOptions(
+            ratchet_window_size=0,
+            failure_tolerance=-1,
+            key_ring_size=INDICES,
+            key_derivation_function=KeyDerivationFunction.HKDF,
+        )
+    )
 
 
 async def _reach(url: str) -> None:
@@ -228,6 +301,18 @@ async def _reach(url: str) -> None:
 
 CAPTION_ERRORS = (rtc.StreamError, rtc.participant.PublishTranscriptionError, TimeoutError)
 """What `caption` may raise: a caption that did not get through is not worth a call."""
+
+
+def _older_form(piece: Piece, track: Track, language: str) -> rtc.Transcription:
+    segment = rtc.TranscriptionSegment(
+        id=piece.segment,
+        text=piece.text,
+        start_time=piece.start_ms,
+        end_time=piece.end_ms,
+        language=language,
+        final=piece.final,
+    )
+    return rtc.Transcription(track.identity, track.sid, [segment])
 
 
 def _is_speech(publication: Any, participant: Any) -> bool:

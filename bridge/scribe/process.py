@@ -24,7 +24,8 @@ from bridge.scribe.delivery import Delivery
 from bridge.scribe.engines import Recognizer
 from bridge.scribe.engines.pocketsphinx import PocketSphinx
 from bridge.scribe.frames import Frame, FrameError
-from bridge.scribe.session import Order, Session, State
+from bridge.scribe.order import Keyring, MediaKey, Order
+from bridge.scribe.session import Session, State
 from bridge.scribe.spool import Spool, SpoolError
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Scribe:
         self._stopped: deque[str] = deque(maxlen=REMEMBERED)
         self._bridge: Delivery | None = None
         self._next_orders: dict[str, Order] = {}
+        self._keys: dict[str, Keyring] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -117,6 +119,8 @@ class Scribe:
             session = self._sessions.get(_conference(frame))
             if session is not None:
                 session.change(session.wanted.updated(frame))
+        elif kind == "key":
+            self._key(frame)
         elif kind == "stop":
             self._stop(_conference(frame))
         elif kind == "ack":
@@ -137,7 +141,8 @@ class Scribe:
     def _begin(self, order: Order) -> None:
         if self._tasks is None:
             raise RuntimeError("a session was started outside of run()")
-        session = Session(order, self._engine, self._keep, self._report)
+        keys = self._keys.setdefault(order.conference, Keyring())
+        session = Session(order, self._engine, self._keep, self._report, keys)
         self._sessions[order.conference] = session
         task = self._tasks.create_task(self._session(order.conference, session))
         self._running.add(task)
@@ -154,6 +159,14 @@ class Scribe:
         order = self._next_orders.pop(conference, None)
         if order is not None:
             self._begin(order)
+        else:
+            self._keys.pop(conference, None)
+
+    def _key(self, frame: Frame) -> None:
+        # Keys of a conference whose session has ended meanwhile are for nobody.
+        session = self._sessions.get(_conference(frame))
+        if session is not None:
+            session.key(MediaKey.parse(frame))
 
     def _stop(self, conference: str) -> None:
         self._next_orders.pop(conference, None)

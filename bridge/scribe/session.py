@@ -12,25 +12,29 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from pocketsphinx import Vad
 
 from bridge.scribe.engines import Recognizer, Stream
-from bridge.scribe.frames import Frame, FrameError
+from bridge.scribe.frames import Frame
 from bridge.scribe.listener import Listener
 from bridge.scribe.merge import Piece, Voice
+from bridge.scribe.order import Keyring, MediaKey, Order
 from bridge.scribe.participant import (
     CAPTION_ERRORS,
     CallEvent,
     Disconnected,
     JoinError,
     Participation,
+    Readable,
     Track,
     TrackBegan,
     TrackEnded,
+    Unreadable,
 )
+from bridge.scribe.seals import Seals
 from bridge.scribe.vad import RATE
 
 log = logging.getLogger(__name__)
@@ -46,43 +50,6 @@ FLUSH_S = 6.0
 DEAF_S, DEAF_PACKETS = 3.0, 100
 MAILBOX = 1000
 CAPTIONS = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What the bridge wants of a session. `epoch_ms`: Unix time of the conference's start."""
-
-    conference: str
-    room_id: str
-    url: str
-    token: str = field(repr=False)
-    language: str
-    captions: bool
-    transcript: bool
-    epoch_ms: int
-
-    @classmethod
-    def parse(cls, frame: Frame) -> Order:
-        """Read a `start` frame. Raises FrameError."""
-        values: dict[str, Any] = {key: frame.get(key) for key in cls.__dataclass_fields__}
-        _check(values)
-        return cls(**values)
-
-    def updated(self, frame: Frame) -> Order:
-        """The order after an `update` frame. Raises FrameError."""
-        known = ("captions", "transcript", "language")
-        flags: dict[str, Any] = {key: frame[key] for key in known if key in frame}
-        _check(flags)
-        return replace(self, **flags)
-
-
-_KINDS = {"captions": bool, "transcript": bool, "epoch_ms": int}
-
-
-def _check(values: dict[str, Any]) -> None:
-    for key, value in values.items():
-        if type(value) is not _KINDS.get(key, str):
-            raise FrameError(f"`{key}` of a session has the wrong type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +73,9 @@ Keep = Callable[[Frame], Awaitable[None]]
 class Session:
     """`run()` owns everything and ends after `stop()`; orders may come at any time."""
 
-    def __init__(self, order: Order, engine: Recognizer, keep: Keep, report: Report) -> None:
+    def __init__(
+        self, order: Order, engine: Recognizer, keep: Keep, report: Report, keys: Keyring
+    ) -> None:
         self.order = order
         self.state: State = "joining"
         self.detail = ""
@@ -116,6 +85,8 @@ class Session:
         self._engine = engine
         self._keep = keep
         self._report = report
+        self._keys = keys
+        self._seals = Seals()
         self._mailbox: asyncio.Queue[CallEvent | Changed] = asyncio.Queue(MAILBOX)
         self._call: Participation | None = None
         self._heard: dict[str, _Heard] = {}
@@ -136,6 +107,12 @@ class Session:
         """Other flags, another language, or a fresh token."""
         self._wanted = order
         self._post(Changed())
+
+    def key(self, key: MediaKey) -> None:
+        """Somebody encrypts with this key from now on, or soon."""
+        self._keys.put(key)
+        if self._call is not None:
+            self._call.use(key)
 
     def stop(self) -> None:
         """Finish what was said, leave the call, and end `run()`."""
@@ -178,8 +155,11 @@ class Session:
     async def _attempt(self) -> Disconnected | Changed:
         """Join and listen once; what ended it."""
         call = self._call = Participation(lambda event: self._from(call, event))
+        self._seals = Seals()
         try:
-            await call.join(self.order.url, self.order.token)
+            await call.join(
+                self.order.url, self.order.token, self._keys if self.order.encrypted else None
+            )
         except JoinError as error:
             log.warning("conference %s: cannot join: %s", self.order.conference, error)
             return Disconnected("token" if error.refused else "unreachable", for_good=False)
@@ -214,9 +194,16 @@ class Session:
         while True:
             event = await self._mailbox.get()
             if isinstance(event, TrackBegan):
-                await self._began(event.track, tasks)
+                if self._seals.began(event.track, _monotonic_ms()):
+                    await self._began(event.track, tasks)
             elif isinstance(event, TrackEnded):
+                self._seals.ended(event.sid)
                 await self._ended(event.sid)
+            elif isinstance(event, Readable):
+                for track in self._seals.readable(event.identity):
+                    await self._began(track, tasks)
+            elif isinstance(event, Unreadable):
+                self._seals.unreadable(event.identity, _monotonic_ms())
             elif isinstance(event, Disconnected) or self._must_leave():
                 return event
             else:
@@ -224,8 +211,7 @@ class Session:
 
     def _must_leave(self) -> bool:
         """Whether what is wanted needs another connection, another model, or none."""
-        ours, wanted = self.order, self._wanted
-        return self._stopping or (wanted.url, wanted.language) != (ours.url, ours.language)
+        return self._stopping or _connection(self._wanted) != _connection(self.order)
 
     async def _began(self, track: Track, tasks: asyncio.TaskGroup) -> None:
         await self._ended(track.sid)
@@ -258,7 +244,7 @@ class Session:
     async def _answer(self, track: Track, stream: Stream) -> None:
         voice = Voice(secrets.token_hex(6))
         async for event in stream:
-            piece = voice.take(event, time.monotonic_ns() // 1_000_000)
+            piece = voice.take(event, _monotonic_ms())
             if piece is not None:
                 await self._told(piece, track)
 
@@ -285,6 +271,7 @@ class Session:
             await asyncio.sleep(TICK_S)
             for heard in self._heard.values():
                 heard.listener.tick(_now_ms())
+            self._say("listening", "no_key" if self._seals.overdue(_monotonic_ms()) else "")
 
     async def _watch(self, call: Participation) -> None:
         """Notice a connection that receives packets and hears nothing, and replace it.
@@ -334,6 +321,10 @@ class Session:
             self._report(self.order.conference, state, detail)
 
 
+def _connection(order: Order) -> tuple[str, str, bool]:
+    return order.url, order.language, order.encrypted
+
+
 async def _read(track: Track, listener: Listener) -> None:
     """Hear a track to its end; cancelled, it still flushes what was being said."""
     frames = track.frames()
@@ -348,3 +339,7 @@ async def _read(track: Track, listener: Listener) -> None:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000

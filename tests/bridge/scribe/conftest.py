@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from bridge.dev import speech
 from bridge.scribe.engines.pocketsphinx import PocketSphinx
+from tests.bridge.scribe.call_stage import Stage, a_stage
 from tests.support.sound import Pcm, Speak, at_16k
 
 
@@ -42,3 +43,10 @@ async def warm_engine() -> AsyncIterator[PocketSphinx]:
 @pytest.fixture
 def socket_path(tmp_path: Path) -> Path:
     return tmp_path / "scribe.sock"
+
+
+@pytest_asyncio.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    """A media server and a scribe process; nobody is in the call yet."""
+    async with a_stage(tmp_path) as made:
+        yield made
