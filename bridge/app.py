@@ -26,6 +26,8 @@ from bridge.matrix import appservice, registration
 from bridge.matrix.admission import Admission
 from bridge.matrix.catchup import CatchUp
 from bridge.matrix.client import Homeserver, HomeserverError, Unreachable
+from bridge.matrix.delayed import DelayedEvents
+from bridge.matrix.guarded import Guarded
 from bridge.matrix.openid import OpenId
 from bridge.matrix.outbox import Sender
 from bridge.matrix.registration import Registration
@@ -38,6 +40,7 @@ from bridge.media.tokens import call_token
 from bridge.rooms.conductor import Conductor
 from bridge.rooms.errands import Errands
 from bridge.rooms.house import House, Stores
+from bridge.rooms.leaves import Leaves
 from bridge.rooms.reconcile import Reconciler, ScribeAccess
 from bridge.rooms.worker import Rooms
 from bridge.scribe.link import ScribeLink
@@ -81,6 +84,7 @@ class Bridge:
     rooms: Rooms
     reconciler: Reconciler
     errands: Errands
+    leaves: Leaves
     link: ScribeLink
     supervisor: Supervisor
     appservice: web.Application
@@ -94,6 +98,7 @@ class Bridge:
             self.sender.run(),
             self.reconciler.run(),
             self.errands.run(),
+            self.leaves.run(),
             self.link.run(),
             keep_in_touch(self.homeserver, self.sender, self.catch_up, self.conferences),
         ]
@@ -115,7 +120,11 @@ async def bridge_of(settings: Settings) -> AsyncIterator[Bridge]:
         stack.push_async_callback(media.close)
         openid = OpenId(settings)
         stack.push_async_callback(openid.close)
-        yield _wired(settings, granted, key, Stores.over(db), homeserver, media, openid)
+        guarded = Guarded(settings.federation)
+        stack.push_async_callback(guarded.close)
+        stores = Stores.over(db)
+        leaves = Leaves(stores.leaves, media, DelayedEvents(homeserver, guarded))
+        yield _wired(settings, granted, key, stores, homeserver, media, openid, leaves)
 
 
 def _wired(
@@ -126,6 +135,7 @@ def _wired(
     homeserver: Homeserver,
     media: MediaServer,
     openid: OpenId,
+    leaves: Leaves,
 ) -> Bridge:
     house = House.of(settings, granted.bot(settings.homeserver.server_name))
     sender = Sender(stores.db, homeserver)
@@ -144,7 +154,13 @@ def _wired(
     reconciler = Reconciler(house, stores, media, link, access, take=rooms.take, members=homeserver)
     errands = Errands(stores, media, homeserver, take=rooms.take)
     admission = Admission(
-        settings, key, homeserver=homeserver, grants=stores.grants, media=media, registry=REGISTRY
+        settings,
+        key,
+        homeserver=homeserver,
+        grants=stores.grants,
+        media=media,
+        leaves=leaves,
+        registry=REGISTRY,
     )
     supervisor = Supervisor(
         _programs(settings, key), settings.path(settings.data_dir), registry=REGISTRY
@@ -162,6 +178,7 @@ def _wired(
         rooms=rooms,
         reconciler=reconciler,
         errands=errands,
+        leaves=leaves,
         link=link,
         supervisor=supervisor,
         appservice=app,

@@ -9,13 +9,15 @@ from __future__ import annotations
 import dataclasses
 import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter
 
 from bridge.config import Settings
+from bridge.domain.leaves import Leave
 from bridge.domain.policy import server_admitted
 from bridge.errors import ColloqueError, Refused, Unavailable, UserError
 from bridge.ids import ROOM_CALL, hashed_identity, media_room, plain_identity, server_of
@@ -50,12 +52,20 @@ class TooOften(ColloqueError):
         self.retry_after_s = retry_after_s
 
 
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """A scheduled leave (MSC4140) that a client hands over with its ask (MSC4195)."""
+
+    delay_id: str
+    timeout_ms: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """A person, already identified, asks to join the call of a room with one of their devices.
 
     `member_id` is given where the client publishes a sticky `rtc.member` event: the identity is
-    then the hash of MSC4195, otherwise `user:device`.
+    then the hash of MSC4195, otherwise `user:device`. `delay`: their leave, if it is handed over.
     """
 
     room_id: str
@@ -63,6 +73,7 @@ class Ask:
     device_id: str
     member_id: str | None = None
     slot_id: str = ROOM_CALL
+    delay: Delay | None = None
 
     @property
     def identity(self) -> str:
@@ -70,6 +81,13 @@ class Ask:
         if self.member_id is None:
             return plain_identity(self.user_id, self.device_id)
         return hashed_identity(self.user_id, self.device_id, self.member_id)
+
+    @property
+    def alias(self) -> str:
+        """The name this device has there if it got its token at `/sfu/get`, '' without one."""
+        if self.member_id is None or not self.device_id or ":" in self.device_id:
+            return ""
+        return plain_identity(self.user_id, self.device_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +125,13 @@ class MediaRooms(Protocol):
         """Make a room; one of that name stays as it is."""
 
 
+class LeaveTaker(Protocol):
+    """bridge.rooms.leaves.Leaves."""
+
+    async def take(self, leave: Leave) -> None:
+        """Take a leave over; durable when it returns. Raises BadAsk where that cannot be."""
+
+
 class Admission:
     """Gives call tokens. One for the whole bridge: the limits are counted over all doors."""
 
@@ -118,6 +143,7 @@ class Admission:
         homeserver: Membership,
         grants: GrantStore,
         media: MediaRooms,
+        leaves: LeaveTaker,
         registry: CollectorRegistry,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -126,6 +152,7 @@ class Admission:
         self._homeserver = homeserver
         self._grants = grants
         self._media = media
+        self._leaves = leaves
         self._clock = clock
         self._limit = RateLimit(_USER_RATE)
         self._names: Recent[tuple[str, str], str] = Recent(5000)
@@ -140,21 +167,51 @@ class Admission:
         Raises BadAsk, TooOften, Refused (not a member, or not of an admitted server) and
         Unavailable (homeserver or media server do not answer).
         """
+        with self._counted("admitted"):
+            return await self._admit(ask)
+
+    async def delegate(self, ask: Ask) -> None:
+        """Only take over the leave of whoever could have a token. Raises as `admit`."""
+        with self._counted("delegated"):
+            now = self._clock()
+            await self._check(ask, now)
+            await self._take_leave(ask, now)
+
+    @contextmanager
+    def _counted(self, outcome: str) -> Iterator[None]:
         try:
-            admitted = await self._admit(ask)
+            yield
         except ColloqueError as error:
             self._asks.labels(outcome=type(error).__name__).inc()
             raise
-        self._asks.labels(outcome="admitted").inc()
-        return admitted
+        self._asks.labels(outcome=outcome).inc()
 
-    async def _admit(self, ask: Ask) -> Admitted:
+    async def _check(self, ask: Ask, now: float) -> None:
         _check(ask)
-        now = self._clock()
         if wait := self._limit.take(ask.user_id, now):
             raise TooOften(wait)
         self._check_server(ask.user_id)
         await self._check_member(ask)
+
+    async def _take_leave(self, ask: Ask, now: float) -> None:
+        if ask.delay is None:
+            return
+        leave = Leave(
+            media_room=media_room(ask.room_id, ask.slot_id),
+            identity=ask.identity,
+            alias=ask.alias,
+            room_id=ask.room_id,
+            user_id=ask.user_id,
+            delay_id=ask.delay.delay_id,
+            timeout_ms=ask.delay.timeout_ms,
+            asked_ms=int(now * 1000),
+        )
+        await self._leaves.take(leave)
+
+    async def _admit(self, ask: Ask) -> Admitted:
+        now = self._clock()
+        await self._check(ask, now)
+        await self._take_leave(ask, now)
         room = media_room(ask.room_id, ask.slot_id)
         await self._ensure_room(room, now)
         await self._grant(ask, room, now)
@@ -249,6 +306,8 @@ def _check(ask: Ask) -> None:
         raise BadAsk("not a Matrix room id")
     if ask.slot_id != ROOM_CALL:
         raise BadAsk(f"the only slot served is {ROOM_CALL}", "M_INVALID_PARAM")
+    if ask.delay is not None and not _sane(ask.delay.delay_id):
+        raise BadAsk("not a delay id")
     if ask.member_id is None:
         _check_device(ask.device_id)
     elif not _sane(ask.member_id) or (ask.device_id and not _sane(ask.device_id)):

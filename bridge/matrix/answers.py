@@ -9,12 +9,14 @@ from typing import Any
 
 from aiohttp import web
 
+from bridge.domain.leaves import DEFAULT_TIMEOUT_MS
 from bridge.errors import ColloqueError, Refused, Unavailable, UserError
-from bridge.matrix.admission import BadAsk, TooOften
+from bridge.matrix.admission import BadAsk, Delay, TooOften
 from bridge.matrix.openid import NotAuthorised
 from bridge.text import say
 
 MAX_BODY = 64 * 1024
+LONGEST_DELAY_MS = 24 * 3600 * 1000
 
 
 def matrix_error(
@@ -95,4 +97,26 @@ def section(value: Mapping[str, Any], field: str) -> dict[str, Any]:
     found = value.get(field)
     if not isinstance(found, dict):
         raise BadAsk(f"`{field}` is missing")
+    return found
+
+
+def delay(value: Mapping[str, Any]) -> Delay | None:
+    """The leave that is handed over, if any. Raises BadAsk.
+
+    `delay_cs_api_url` is not read: where a person's homeserver is, a client does not tell us.
+    """
+    delay_id = optional_text(value, "delay_id")
+    if not delay_id:
+        return None
+    timeout = value.get("delay_timeout", DEFAULT_TIMEOUT_MS)
+    if not isinstance(timeout, int | float) or isinstance(timeout, bool) or not timeout > 0:
+        raise BadAsk("`delay_timeout` must be a number of milliseconds above zero")
+    return Delay(delay_id, math.ceil(min(timeout, LONGEST_DELAY_MS)))
+
+
+def mandatory_delay(value: Mapping[str, Any]) -> Delay:
+    """The same where nothing else is asked for."""
+    found = delay(value)
+    if found is None:
+        raise BadAsk("`delay_id` is missing")
     return found

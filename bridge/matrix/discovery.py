@@ -213,6 +213,10 @@ class Discovery:
                 return await self._at(name, target, port)
         return await self._at(name, name.host, DEFAULT_PORT)
 
+    async def at(self, name: ServerName, port: int) -> Destination:
+        """Where a name itself is reached, without any delegation. Raises Unresolvable."""
+        return await self._at(name, name.host, port)
+
     async def _at(self, name: ServerName, target: str, port: int) -> Destination:
         found = [target] if _is_address(target) else await self._resolver.addresses(target)
         addresses = tuple(address for address in found if self._allowed(address))

@@ -12,6 +12,7 @@ in its compatible mode, is taken apart, and otherwise the device in the hash is 
 
 from __future__ import annotations
 
+import dataclasses
 import hmac
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -22,7 +23,16 @@ from bridge.config import Settings
 from bridge.errors import ColloqueError
 from bridge.ids import ROOM_CALL, server_of
 from bridge.matrix.admission import Admission, Ask, BadAsk
-from bridge.matrix.answers import matrix_error, optional_text, read_object, refusal, section, text
+from bridge.matrix.answers import (
+    delay,
+    mandatory_delay,
+    matrix_error,
+    optional_text,
+    read_object,
+    refusal,
+    section,
+    text,
+)
 from bridge.matrix.openid import NotAuthorised
 
 _VERSION = r"{version:unstable/[^/]+|v\d+}"
@@ -37,6 +47,7 @@ def rtc_routes(settings: Settings, hs_token: str, admission: Admission) -> list[
     proxy = _RtcProxy(settings, hs_token, admission)
     return [
         web.post(f"{_CLIENT}/get_token", proxy.guarded(proxy.client_token)),
+        web.post(f"{_CLIENT}/delegate_delayed_leave", proxy.guarded(proxy.delegated_leave)),
         web.post(f"{_FEDERATION}/get_token", proxy.guarded(proxy.federation_token)),
         web.route("*", f"{_CLIENT}/{{rest:.*}}", proxy.guarded(_unrecognized)),
         web.route("*", f"{_FEDERATION}/{{rest:.*}}", proxy.guarded(_unrecognized)),
@@ -69,14 +80,29 @@ class _RtcProxy:
 
     async def client_token(self, request: web.Request) -> web.Response:
         """A user of our own homeserver asks."""
+        user_id, body = await self._client(request)
+        if self._is_elsewhere(body):
+            return await _unrecognized(request)
+        return await self._token(body, user_id)
+
+    async def delegated_leave(self, request: web.Request) -> web.Response:
+        """A user of our own homeserver hands their leave over."""
+        user_id, body = await self._client(request)
+        if self._is_elsewhere(body):
+            return await _unrecognized(request)
+        ask = dataclasses.replace(self._ask(body, user_id), delay=mandatory_delay(body))
+        await self._admission.delegate(ask)
+        return web.json_response({})
+
+    async def _client(self, request: web.Request) -> tuple[str, dict[str, Any]]:
         user_id = request.headers.get("X-Matrix-User-Identifier", "")
         if server_of(user_id) != self._own_server:
             raise NotAuthorised("the homeserver names no user of its own")
-        body = await read_object(request)
-        if optional_text(body, "server_name") not in {"", self._own_server}:
-            # Another site's media server. 404 tells the client to go to that site's own doors.
-            return await _unrecognized(request)
-        return await self._token(body, user_id)
+        return user_id, await read_object(request)
+
+    def _is_elsewhere(self, body: dict[str, Any]) -> bool:
+        # Another site's media server. 404 tells the client to go to that site's own doors.
+        return optional_text(body, "server_name") not in {"", self._own_server}
 
     async def federation_token(self, request: web.Request) -> web.Response:
         """Another homeserver asks for one of its users."""
@@ -91,20 +117,22 @@ class _RtcProxy:
         return await self._token(body, user_id)
 
     async def _token(self, body: dict[str, Any], user_id: str) -> web.Response:
+        admitted = await self._admission.admit(self._ask(body, user_id))
+        return web.json_response({"jwt": admitted.jwt, "url": admitted.url})
+
+    def _ask(self, body: dict[str, Any], user_id: str) -> Ask:
         url = optional_text(body, "url").rstrip("/")
         if url and url not in self._own_urls:
             raise BadAsk("this media server is not ours", "M_INVALID_PARAM")
         member_id, device_id = _member(body, user_id)
-        admitted = await self._admission.admit(
-            Ask(
-                room_id=text(body, "room_id"),
-                user_id=user_id,
-                device_id=device_id,
-                member_id=member_id,
-                slot_id=optional_text(body, "slot_id") or ROOM_CALL,
-            )
+        return Ask(
+            room_id=text(body, "room_id"),
+            user_id=user_id,
+            device_id=device_id,
+            member_id=member_id,
+            slot_id=optional_text(body, "slot_id") or ROOM_CALL,
+            delay=delay(body),
         )
-        return web.json_response({"jwt": admitted.jwt, "url": admitted.url})
 
 
 def _member(body: dict[str, Any], user_id: str) -> tuple[str, str]:
@@ -122,5 +150,4 @@ def _member(body: dict[str, Any], user_id: str) -> tuple[str, str]:
 
 
 async def _unrecognized(_request: web.Request) -> web.Response:
-    # 404 also where a leave is to be delegated: any other answer makes Element Call rely on us.
     return matrix_error(404, "M_UNRECOGNIZED", "Unrecognized request")

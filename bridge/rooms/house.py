@@ -15,6 +15,7 @@ from bridge.store.database import Database
 from bridge.store.errands import Errands
 from bridge.store.grants import Grants
 from bridge.store.inbox import Inbox
+from bridge.store.leaves import Leaves
 from bridge.store.outbox import Outbox
 from bridge.store.rooms import Rooms as RoomFacts
 from bridge.store.utterances import Utterances
@@ -32,6 +33,7 @@ class Stores:
     utterances: Utterances
     rooms: RoomFacts
     errands: Errands
+    leaves: Leaves
 
     @classmethod
     def over(cls, db: Database) -> Stores:
@@ -45,6 +47,7 @@ class Stores:
             utterances=Utterances(db),
             rooms=RoomFacts(db),
             errands=Errands(db),
+            leaves=Leaves(db),
         )
 
 

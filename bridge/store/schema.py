@@ -121,8 +121,27 @@ async def _errands(conn: Connection, scheme: Scheme) -> None:
     await conn.execute("CREATE INDEX errand_room ON errand (room_id, created_ms)")
 
 
+async def _delegated_leaves(conn: Connection, scheme: Scheme) -> None:
+    await conn.execute(
+        """CREATE TABLE delegated_leave (
+            media_room TEXT NOT NULL,
+            identity   TEXT NOT NULL,
+            delay_id   TEXT NOT NULL,
+            alias      TEXT NOT NULL,
+            room_id    TEXT NOT NULL,
+            user_id    TEXT NOT NULL,
+            timeout_ms BIGINT NOT NULL,
+            asked_ms   BIGINT NOT NULL,
+            connected  BOOLEAN NOT NULL,
+            replaced   BOOLEAN NOT NULL,
+            PRIMARY KEY (media_room, identity, delay_id)
+        )"""
+    )
+
+
 upgrades: tuple[tuple[str, Step], ...] = (
     ("Inbox, outbox, rooms, conferences, grants, utterances", _first_tables),
     ("Until when the rooms are complete", _marks),
     ("What is to be done outside", _errands),
+    ("Leaves that clients handed over", _delegated_leaves),
 )

@@ -1,4 +1,4 @@
-"""The token doors every MatrixRTC client knows: `/sfu/get` and `/get_token`.
+"""The doors every MatrixRTC client knows: `/sfu/get`, `/get_token`, `/delegate_delayed_leave`.
 
 They speak as lk-jwt-service does, so that Element Call and Element X need nothing special. The
 difference is behind `Admission`: a token is for members of the room only.
@@ -14,9 +14,10 @@ from aiohttp import web
 
 from bridge.errors import ColloqueError
 from bridge.ids import ROOM_CALL
-from bridge.matrix.admission import Admission, Ask, TooOften
+from bridge.matrix.admission import Admission, Admitted, Ask, Delay, TooOften
 from bridge.matrix.answers import (
-    matrix_error,
+    delay,
+    mandatory_delay,
     optional_text,
     read_object,
     refusal,
@@ -38,7 +39,7 @@ CORS = {
 # A ministry's agents share one address, and its meetings start on the hour.
 _ADDRESS_RATE = Rate(per_second=30.0, burst=300)
 
-Door = Callable[[dict[str, Any]], Awaitable[Ask]]
+Door = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class TokenDoors:
@@ -62,34 +63,42 @@ class TokenDoors:
         return [
             web.post("/sfu/get", self._door(self._sfu_get)),
             web.post("/get_token", self._door(self._get_token)),
-            web.post("/delegate_delayed_leave", _no_delegation),
+            # Element Call finds out with an empty request whether this exists: any answer but 404.
+            web.post("/delegate_delayed_leave", self._door(self._delegate)),
             *(web.options(path, _preflight) for path in sorted(DOORS)),
         ]
 
-    def _door(self, ask_of: Door) -> Callable[[web.Request], Awaitable[web.Response]]:
-        async def door(request: web.Request) -> web.Response:
+    def _door(self, door: Door) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def answer(request: web.Request) -> web.Response:
             try:
-                answer = await self._answer(request, ask_of)
+                answer = await self._answer(request, door)
             except ColloqueError as error:
                 answer = refusal(error)
             answer.headers["Cache-Control"] = "no-store"
             return answer
 
-        return door
+        return answer
 
-    async def _answer(self, request: web.Request, ask_of: Door) -> web.Response:
+    async def _answer(self, request: web.Request, door: Door) -> web.Response:
         if wait := self._limit.take(client_address(request), self._clock()):
             raise TooOften(wait)
-        ask = await ask_of(await read_object(request))
-        admitted = await self._admission.admit(ask)
-        return web.json_response({"url": admitted.url, "jwt": admitted.jwt})
+        return web.json_response(await door(await read_object(request)))
 
-    async def _sfu_get(self, body: dict[str, Any]) -> Ask:
+    async def _sfu_get(self, body: dict[str, Any]) -> dict[str, Any]:
         room_id, device_id = text(body, "room"), text(body, "device_id")
+        handed_over = delay(body)
         user_id = await self._openid.user_of(_openid_token(body))
-        return Ask(room_id=room_id, user_id=user_id, device_id=device_id)
+        ask = Ask(room_id=room_id, user_id=user_id, device_id=device_id, delay=handed_over)
+        return _token(await self._admission.admit(ask))
 
-    async def _get_token(self, body: dict[str, Any]) -> Ask:
+    async def _get_token(self, body: dict[str, Any]) -> dict[str, Any]:
+        return _token(await self._admission.admit(await self._member(body, delay(body))))
+
+    async def _delegate(self, body: dict[str, Any]) -> dict[str, Any]:
+        await self._admission.delegate(await self._member(body, mandatory_delay(body)))
+        return {}
+
+    async def _member(self, body: dict[str, Any], handed_over: Delay | None) -> Ask:
         member = section(body, "member")
         claimed, member_id = text(member, "claimed_user_id"), text(member, "id")
         device_id, room_id = text(member, "claimed_device_id"), text(body, "room_id")
@@ -103,7 +112,12 @@ class TokenDoors:
             device_id=device_id,
             member_id=member_id,
             slot_id=slot_id,
+            delay=handed_over,
         )
+
+
+def _token(admitted: Admitted) -> dict[str, Any]:
+    return {"url": admitted.url, "jwt": admitted.jwt}
 
 
 def _openid_token(body: dict[str, Any]) -> OpenIdToken:
@@ -113,8 +127,3 @@ def _openid_token(body: dict[str, Any]) -> OpenIdToken:
 
 async def _preflight(_request: web.Request) -> web.Response:
     return web.Response()
-
-
-async def _no_delegation(_request: web.Request) -> web.Response:
-    # Anything but 404 makes Element Call hand its leave over to us and rely on it for an hour.
-    return matrix_error(404, "M_UNRECOGNIZED", "Unrecognized request")

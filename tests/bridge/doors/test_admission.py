@@ -14,9 +14,18 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from bridge.config import Database, Federation, Homeserver, Settings
+from bridge.domain.leaves import Leave
 from bridge.errors import Refused, Unavailable
 from bridge.ids import hashed_identity, media_room
-from bridge.matrix.admission import Admission, Admitted, Ask, BadAsk, TooOften, shown_name
+from bridge.matrix.admission import (
+    Admission,
+    Admitted,
+    Ask,
+    BadAsk,
+    Delay,
+    TooOften,
+    shown_name,
+)
 from bridge.matrix.client import HomeserverError
 from bridge.media.keys import ApiKey
 from bridge.store.database import open_database
@@ -62,17 +71,34 @@ class Media:
 
 
 @dataclass
+class Handed:
+    """The leaves that were taken over."""
+
+    leaves: list[Leave] = field(default_factory=list)
+
+    async def take(self, leave: Leave) -> None:
+        if leave.delay_id == "too many":
+            raise BadAsk("too many delegated leaves")
+        self.leaves.append(leave)
+
+
+@dataclass
 class World:
     admission: Admission
     members: Members
     media: Media
     grants: Grants
+    handed: Handed
     registry: CollectorRegistry
     now: list[float]
 
     async def ask(self, **changes: Any) -> Admitted:
         values = {"room_id": ROOM, "user_id": ALICE, "device_id": "DEV", **changes}
         return await self.admission.admit(Ask(**values))
+
+    async def delegate(self, **changes: Any) -> None:
+        values = {"room_id": ROOM, "user_id": ALICE, "device_id": "DEV", **changes}
+        await self.admission.delegate(Ask(**values))
 
 
 @pytest.fixture
@@ -88,7 +114,7 @@ async def _world(folder: Path, settings: Settings) -> World:
         homeserver=Homeserver(server_name="example.org"),
         database=Database(url=f"sqlite:{folder}/test.db"),
     )
-    members, media, now = Members(), Media(), [1_764_000_000.0]
+    members, media, handed, now = Members(), Media(), Handed(), [1_764_000_000.0]
     registry = CollectorRegistry()
     grants = Grants(await open_database(settings))
     admission = Admission(
@@ -97,10 +123,11 @@ async def _world(folder: Path, settings: Settings) -> World:
         homeserver=members,
         grants=grants,
         media=media,
+        leaves=handed,
         registry=registry,
         clock=lambda: now[0],
     )
-    return World(admission, members, media, grants, registry, now)
+    return World(admission, members, media, grants, handed, registry, now)
 
 
 def claims(admitted: Admitted) -> dict[str, Any]:
@@ -218,6 +245,8 @@ async def test_a_device_cannot_be_made_to_look_like_another_person(world: World)
         {"member_id": "x" * 256},
         {"member_id": "m", "device_id": "a\0"},
         {"slot_id": "m.call#other"},
+        {"delay": Delay("x" * 256, 1000)},
+        {"delay": Delay("a\nb", 1000)},
     ],
 )
 async def test_nonsense_is_refused_before_anybody_is_asked(
@@ -256,6 +285,44 @@ async def test_only_listed_servers_are_admitted(world: World, tmp_path: Path) ->
         await listed.ask(user_id="@c:c.org")
     assert refused.value.key == "server_not_admitted"
     await listed.grants._db.stop()
+
+
+DELAY = Delay("syd_1", 3_600_000)
+
+
+async def test_a_leave_is_taken_over_with_the_token(world: World) -> None:
+    await world.ask(delay=DELAY)
+    (leave,) = world.handed.leaves
+    assert leave == Leave(
+        media_room=media_room(ROOM),
+        identity=f"{ALICE}:DEV",
+        alias="",
+        room_id=ROOM,
+        user_id=ALICE,
+        delay_id="syd_1",
+        timeout_ms=3_600_000,
+        asked_ms=1_764_000_000_000,
+    )
+
+
+@pytest.mark.parametrize(("device", "alias"), [("DEV", f"{ALICE}:DEV"), ("", ""), ("8448:X", "")])
+async def test_a_leave_without_a_token(world: World, device: str, alias: str) -> None:
+    ask = Ask(room_id=ROOM, user_id=ALICE, device_id=device, member_id="m1", delay=DELAY)
+    await world.admission.delegate(ask)
+    (leave,) = world.handed.leaves
+    assert (leave.identity, leave.alias) == (hashed_identity(ALICE, device, "m1"), alias)
+    assert await world.grants.of_room(ROOM) == []
+    assert world.media.made == []
+
+
+async def test_who_may_have_no_token_hands_no_leave_over(world: World) -> None:
+    for ask in (world.ask, world.delegate):
+        with pytest.raises(Refused):
+            await ask(user_id="@eve:example.org", delay=DELAY)
+        with pytest.raises(BadAsk):
+            await ask(delay=Delay("too many", 1))
+    assert world.handed.leaves == []
+    assert await world.grants.of_room(ROOM) == []
 
 
 async def test_outcomes_are_counted(world: World) -> None:

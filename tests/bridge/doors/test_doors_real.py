@@ -32,14 +32,18 @@ from bridge.matrix import registration
 from bridge.matrix.admission import Admission
 from bridge.matrix.appservice import routes
 from bridge.matrix.client import Homeserver
+from bridge.matrix.delayed import DelayedEvents
+from bridge.matrix.guarded import Guarded
 from bridge.matrix.openid import OpenId
 from bridge.matrix.rtc_proxy import rtc_routes
 from bridge.media.keys import api_key
 from bridge.media.programs import answers_http, webhook_url
 from bridge.media.server import MediaServer
+from bridge.rooms.leaves import Leaves
 from bridge.store.database import open_database
 from bridge.store.grants import Grants
 from bridge.store.inbox import Inbox
+from bridge.store.leaves import Leaves as LeaveStore
 from bridge.web.app import web_app
 from tests.support.synapse import Person, Synapse, federated, free_ports
 
@@ -184,8 +188,16 @@ async def _site(
     stack.push_async_callback(openid.close)
     http = await stack.enter_async_context(aiohttp.ClientSession())
     site = Site(settings, homeserver, near, far, inbox, grants, http)
+    guarded = Guarded(settings.federation)
+    stack.push_async_callback(guarded.close)
     admission = Admission(
-        settings, key, homeserver=homeserver, grants=grants, media=media, registry=registry
+        settings,
+        key,
+        homeserver=homeserver,
+        grants=grants,
+        media=media,
+        leaves=Leaves(LeaveStore(database), media, DelayedEvents(homeserver, guarded)),
+        registry=registry,
     )
     app = web_app(
         settings,

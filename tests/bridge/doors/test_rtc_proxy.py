@@ -13,7 +13,7 @@ from aiohttp import web
 
 from bridge.config import Homeserver, Media, Settings, Web
 from bridge.errors import Refused
-from bridge.matrix.admission import Admitted, Ask
+from bridge.matrix.admission import Admitted, Ask, Delay
 from bridge.matrix.rtc_proxy import rtc_routes
 
 TOKEN = "the homeserver's token"
@@ -28,6 +28,12 @@ class Admissions:
     """Notes who was sent on; refuses mallory."""
 
     asks: list[Ask] = field(default_factory=list)
+    delegated: list[Ask] = field(default_factory=list)
+
+    async def delegate(self, ask: Ask) -> None:
+        self.delegated.append(ask)
+        if ask.user_id.startswith("@mallory"):
+            raise Refused("not_member")
 
     async def admit(self, ask: Ask) -> Admitted:
         self.asks.append(ask)
@@ -182,6 +188,55 @@ async def test_other_versions_of_the_path_and_other_paths(proxy: Proxy) -> None:
     body = {**ROOM, "member_id": "m"}
     user = "@alice:example.org"
     assert (await proxy.post(stable, body, X_Matrix_User_Identifier=user))[0] == 200
-    leave = CLIENT.replace("get_token", "delegate_delayed_leave")
-    status, answer = await proxy.post(leave, body, X_Matrix_User_Identifier=user)
+    other = CLIENT.replace("get_token", "something_else")
+    status, answer = await proxy.post(other, body, X_Matrix_User_Identifier=user)
     assert (status, answer["errcode"]) == (404, "M_UNRECOGNIZED")
+
+
+LEAVE = CLIENT.replace("get_token", "delegate_delayed_leave")
+
+
+@pytest.mark.parametrize(
+    ("member", "device"),
+    [
+        ({"member": {"id": "m1", "claimed_device_id": "DEV"}}, "DEV"),
+        ({"member_id": "m1"}, ""),
+    ],
+)
+@pytest.mark.parametrize(
+    ("timeout", "ms"), [({}, 18_000), ({"delay_timeout": 3_600_000}, 3_600_000)]
+)
+async def test_a_leave_is_handed_over(
+    proxy: Proxy, member: dict[str, Any], device: str, timeout: dict[str, int], ms: int
+) -> None:
+    body = {**ROOM, **member, **timeout, "delay_id": "syd_1"}
+    status, answer = await proxy.post(LEAVE, body, X_Matrix_User_Identifier="@alice:example.org")
+    assert (status, answer) == (200, {})
+    (ask,) = proxy.admissions.delegated
+    assert (ask.user_id, ask.member_id, ask.device_id) == ("@alice:example.org", "m1", device)
+    assert ask.delay == Delay("syd_1", ms)
+    status, answer = await proxy.as_client(body)
+    assert (status, answer["jwt"]) == (200, "a.jwt.here")
+    assert proxy.admissions.asks[0].delay == Delay("syd_1", ms)
+
+
+@pytest.mark.parametrize(
+    ("changes", "user", "status", "errcode"),
+    [
+        ({"delay_id": ""}, "@alice:example.org", 400, "M_BAD_JSON"),
+        ({"delay_timeout": 0}, "@alice:example.org", 400, "M_BAD_JSON"),
+        ({"delay_timeout": True}, "@alice:example.org", 400, "M_BAD_JSON"),
+        ({"delay_timeout": "1000"}, "@alice:example.org", 400, "M_BAD_JSON"),
+        ({"member_id": None}, "@alice:example.org", 400, "M_BAD_JSON"),
+        ({"server_name": "far.org"}, "@alice:example.org", 404, "M_UNRECOGNIZED"),
+        ({"url": "wss://elsewhere.org"}, "@alice:example.org", 400, "M_INVALID_PARAM"),
+        ({}, "@mallory:example.org", 403, "M_FORBIDDEN"),
+        ({}, "@bob:far.org", 401, "M_UNAUTHORIZED"),
+    ],
+)
+async def test_leaves_that_are_not_taken_over(
+    proxy: Proxy, changes: dict[str, Any], user: str, status: int, errcode: str
+) -> None:
+    body = {**ROOM, "member_id": "m", "delay_id": "syd_1", "delay_timeout": 1000, **changes}
+    got, answer = await proxy.post(LEAVE, body, X_Matrix_User_Identifier=user)
+    assert (got, answer["errcode"]) == (status, errcode)

@@ -22,7 +22,7 @@ from yarl import URL
 
 from bridge.config import Database, Federation, Homeserver, Media, Settings, Web
 from bridge.errors import Refused, Unavailable
-from bridge.matrix.admission import Admitted, Ask, TooOften
+from bridge.matrix.admission import Admitted, Ask, Delay, TooOften
 from bridge.matrix.openid import NotAuthorised, OpenIdToken
 from bridge.media.keys import ApiKey
 from bridge.store.database import open_database
@@ -58,6 +58,9 @@ class Parts:
         if self.error is not None:
             raise self.error
         return Admitted("wss://sfu.example.org", "a.jwt.here")
+
+    async def delegate(self, ask: Ask) -> None:
+        await self.admit(ask)
 
     async def user_of(self, token: OpenIdToken) -> str:
         if token.access_token != "good":
@@ -215,10 +218,28 @@ async def test_a_bug_is_logged_with_a_reference_and_without_the_token(
     assert '"good"' not in caplog.text
 
 
-async def test_leaves_are_not_delegated_to_us(port: Port) -> None:
-    status, answer, headers = await port.post("/delegate_delayed_leave", b"")
-    assert (status, answer["errcode"]) == (404, "M_UNRECOGNIZED")
+LEAVE = {"delay_id": "syd_1", "delay_timeout": 3_600_000, "delay_cs_api_url": "https://evil"}
+
+
+async def test_leaves_are_taken_over_at_every_door(port: Port) -> None:
+    for path, body in (("/sfu/get", SFU_GET), ("/get_token", GET_TOKEN)):
+        assert (await port.post(path, {**body, **LEAVE}))[0] == 200
+    status, answer, headers = await port.post("/delegate_delayed_leave", {**GET_TOKEN, **LEAVE})
+    assert (status, answer) == (200, {})
     assert headers["Access-Control-Allow-Origin"] == "*"
+    assert [ask.delay for ask in port.parts.asks] == [Delay("syd_1", 3_600_000)] * 3
+    assert [ask.member_id for ask in port.parts.asks] == [None, "m1", "m1"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", {**GET_TOKEN}, {**GET_TOKEN, **LEAVE, "delay_id": 3}])
+async def test_who_only_tries_whether_leaves_are_taken_over_learns_that_they_are(
+    port: Port, body: Any
+) -> None:
+    # Element Call sends an empty request; every answer but 404 means yes.
+    status, _, headers = await port.post("/delegate_delayed_leave", body)
+    assert status == 400
+    assert headers["Access-Control-Allow-Origin"] == "*"
+    assert port.parts.asks == []
 
 
 async def test_one_address_asking_without_end_is_slowed_down(port: Port) -> None:
