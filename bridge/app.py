@@ -30,6 +30,7 @@ from bridge.matrix.delayed import DelayedEvents
 from bridge.matrix.guarded import Guarded
 from bridge.matrix.openid import OpenId
 from bridge.matrix.outbox import Sender
+from bridge.matrix.own_membership import OwnMembership
 from bridge.matrix.registration import Registration
 from bridge.matrix.rtc_proxy import rtc_routes
 from bridge.media.keys import ApiKey, api_key
@@ -40,6 +41,7 @@ from bridge.media.tokens import call_token
 from bridge.rooms.conductor import Conductor
 from bridge.rooms.errands import Errands
 from bridge.rooms.house import House, Stores
+from bridge.rooms.janitor import Janitor
 from bridge.rooms.leaves import Leaves
 from bridge.rooms.reconcile import Reconciler, ScribeAccess
 from bridge.rooms.worker import Rooms
@@ -85,6 +87,8 @@ class Bridge:
     reconciler: Reconciler
     errands: Errands
     leaves: Leaves
+    janitor: Janitor
+    own_membership: OwnMembership
     link: ScribeLink
     supervisor: Supervisor
     appservice: web.Application
@@ -99,6 +103,8 @@ class Bridge:
             self.reconciler.run(),
             self.errands.run(),
             self.leaves.run(),
+            self.janitor.run(),
+            self.own_membership.run(),
             self.link.run(),
             keep_in_touch(self.homeserver, self.sender, self.catch_up, self.conferences),
         ]
@@ -179,6 +185,8 @@ def _wired(
         reconciler=reconciler,
         errands=errands,
         leaves=leaves,
+        janitor=Janitor(house, stores, media, take=rooms.take),
+        own_membership=OwnMembership(homeserver, house.service_url),
         link=link,
         supervisor=supervisor,
         appservice=app,

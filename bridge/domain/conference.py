@@ -22,6 +22,7 @@ from bridge.domain import federation, joint
 from bridge.domain.federation import Call
 from bridge.domain.happenings import (
     Effect,
+    ElsewhereSeen,
     Event,
     MediaClosed,
     MediaRoomFinished,
@@ -42,7 +43,7 @@ from bridge.domain.happenings import (
     WishRead,
 )
 from bridge.domain.joint import NO_CARD, Joint, PeersHeard, ShareTaken
-from bridge.domain.stays import Stay, gone, one_each
+from bridge.domain.stays import Stay, followed, gone, one_each
 from bridge.domain.wish import Wish
 from bridge.ids import server_of
 from bridge.text import Language
@@ -114,6 +115,8 @@ class Conference:
     """Who was put out of this call and may not come back into it."""
     joint: Joint | None = None
     """The call's other sites, None while none has been heard of."""
+    claimed: tuple[Stay, ...] = ()
+    """Who is or was at another site's media server by their own word in the room."""
 
     @property
     def call_id(self) -> str:
@@ -139,7 +142,8 @@ class Conference:
     def present(self) -> tuple[Stay, ...]:
         """One stay for each person who is in the call now, wherever."""
         here = [stay for stay in self.stays if stay.left_ms is None]
-        return one_each((*here, *_elsewhere(here, self.joint.present if self.joint else ())))
+        away = [stay for stay in self._away if stay.left_ms is None]
+        return one_each((*here, *_elsewhere(here, away)))
 
     @property
     def people(self) -> tuple[Stay, ...]:
@@ -148,7 +152,9 @@ class Conference:
 
     @property
     def _away(self) -> tuple[Stay, ...]:
-        return self.joint.away if self.joint else ()
+        """Their site knows better than what they wrote into the room."""
+        told = self.joint.away if self.joint else ()
+        return (*told, *_elsewhere([stay for stay in told if stay.left_ms is None], self.claimed))
 
     @property
     def said(self) -> int:
@@ -273,6 +279,7 @@ def from_json(snapshot: Mapping[str, Any]) -> Conference:
     values["stays"] = tuple(Stay(**stay) for stay in snapshot["stays"])
     values["removed"] = tuple(snapshot.get("removed", ()))
     values["spans"] = tuple(Span(**span) for span in snapshot["spans"])
+    values["claimed"] = tuple(Stay(**stay) for stay in snapshot.get("claimed", ()))
     values["joint"] = joint.from_json(snapshot.get("joint"))
     return Conference(**values)
 
@@ -305,6 +312,8 @@ def _handled(c: Conference, event: Event, now_ms: int) -> Step:
             return (replace(c, documents_due_ms=now_ms) if c.phase == "ending" else c), ()
         case ScribeFailed():
             return _scribe_failed(c)
+        case ElsewhereSeen(there=there):
+            return _claimed(c, there, now_ms), ()
         case _:
             return c, ()
 
@@ -379,7 +388,7 @@ def _media_finished(c: Conference, media_sid: str, now_ms: int) -> Step:
         return c, ()
     if c.phase != "running":
         return replace(c, media_closed=True), ()
-    if c.joint is not None and c.joint.occupied:
+    if _occupied_elsewhere(c):
         stays = tuple(gone(stay, now_ms) for stay in c.stays)
         return _card_soon(replace(c, stays=stays, media_sid=""), now_ms), ()
     ended, effects = _end(c, now_ms)
@@ -427,7 +436,22 @@ def _lead_changed(before: Conference, c: Conference, now: Joint) -> Step:
 
 def _occupied(c: Conference) -> bool:
     here = any(stay.left_ms is None for stay in c.stays)
-    return here or (c.joint is not None and c.joint.occupied)
+    return here or _occupied_elsewhere(c)
+
+
+def _occupied_elsewhere(c: Conference) -> bool:
+    told = c.joint is not None and c.joint.occupied
+    return told or any(stay.left_ms is None for stay in c.claimed)
+
+
+def _claimed(c: Conference, there: Sequence[Stay], now_ms: int) -> Conference:
+    if c.phase != "running":
+        return c
+    seen = replace(c, claimed=followed(c.claimed, there, now_ms))
+    seen = seen if seen.present == c.present else _card_soon(seen, now_ms)
+    if _occupied(seen):
+        return replace(seen, empty_since_ms=None)
+    return replace(seen, empty_since_ms=c.empty_since_ms or now_ms)
 
 
 def _share_taken(c: Conference, event: ShareTaken, now_ms: int) -> Conference:
@@ -476,6 +500,7 @@ def _end(c: Conference, now_ms: int, by: str = "") -> Step:
         stopped_by=by,
         stays=tuple(gone(stay, ended_ms) for stay in c.stays),
         joint=joint.ended(c.joint, ended_ms, shares_until_ms) if c.joint else None,
+        claimed=tuple(gone(stay, ended_ms) for stay in c.claimed),
         empty_since_ms=None,
         card_due_ms=None,
         # Only a scribe that listened for the record can have something left to say.

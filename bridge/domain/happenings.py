@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bridge.domain.joint import PeersHeard, ShareTaken
+from bridge.domain.stays import Stay
 from bridge.domain.wish import Wish
 
 # ---- what happens to it
@@ -92,6 +93,16 @@ class ScribeFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ElsewhereSeen:
+    """Everybody who says in the room that they are at another site's media server, now.
+
+    One stay for each person and site; `site` is never ''.
+    """
+
+    there: tuple[Stay, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
     """Time has passed."""
 
@@ -110,6 +121,7 @@ Event = (
     | SegmentHeard
     | ScribeStopped
     | ScribeFailed
+    | ElsewhereSeen
     | Tick
 )
 

@@ -27,6 +27,10 @@ LONGEST_MS = 24 * 3_600_000
 LONGEST_STICKY_MS = 3_600_000
 """What MSC4354 allows."""
 
+PER_USER = 16
+"""Devices of one person in one room's call."""
+PER_ROOM = 2000
+
 Kind = Literal["state", "sticky"]
 Intent = Literal["audio", "video", ""]
 
@@ -119,6 +123,49 @@ def kept(before: Membership | None, after: Membership) -> Membership:
     if before is None or after.kind == "state" or before.member_id != after.member_id:
         return after
     return replace(after, created_ms=min(before.created_ms, after.created_ms))
+
+
+def heard(
+    before: Iterable[Membership], said: Membership | Withdrawn, *, now_ms: int
+) -> tuple[Membership, ...]:
+    """All memberships of a room after one more event; what has expired is left out.
+
+    A member of the room can write any number of them: of each person the newest `PER_USER` are
+    kept, and a full room takes no more.
+    """
+    places = {(one.kind, one.place): one for one in before if one.expires_ms > now_ms}
+    replaced = places.pop((said.kind, said.place), None)
+    if isinstance(said, Withdrawn) or said.expires_ms <= now_ms:
+        return tuple(places.values())
+    theirs = sorted(
+        (one for one in places.values() if one.user_id == said.user_id), key=lambda m: m.sent_ms
+    )
+    for one in theirs[: max(0, len(theirs) - PER_USER + 1)]:
+        del places[one.kind, one.place]
+    if len(places) >= PER_ROOM:
+        return tuple(places.values())
+    return (*places.values(), kept(replaced, said))
+
+
+def read_whole(
+    before: Iterable[Membership],
+    state: Iterable[Membership | Withdrawn],
+    *,
+    joined: frozenset[str],
+    now_ms: int,
+) -> tuple[Membership, ...]:
+    """All memberships of a room after its whole state was read, which alone is true of state.
+
+    Of events known already the first reading stays: it says for how long they count.
+    """
+    stored = {one.event_id: one for one in before}
+    whole: tuple[Membership, ...] = tuple(
+        one for one in stored.values() if one.kind == "sticky" and one.user_id in joined
+    )
+    for one in state:
+        if one.user_id in joined:
+            whole = heard(whole, stored.get(one.event_id, one), now_ms=now_ms)
+    return whole
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,17 @@ def gone(stay: Stay, now_ms: int) -> Stay:
     return stay if stay.left_ms is not None else replace(stay, left_ms=now_ms)
 
 
+def followed(before: Iterable[Stay], there: Iterable[Stay], now_ms: int) -> tuple[Stay, ...]:
+    """One stay for each person and site, after it was seen who is `there` now."""
+    now = {(stay.site, stay.user_id): stay for stay in there}
+    stays = {(stay.site, stay.user_id): stay for stay in before}
+    for key, stay in stays.items():
+        stays[key] = replace(stay, left_ms=None) if key in now else gone(stay, now_ms)
+    for key, stay in now.items():
+        stays.setdefault(key, replace(stay, joined_ms=now_ms, left_ms=None))
+    return tuple(stays.values())
+
+
 def one_each(stays: Iterable[Stay]) -> tuple[Stay, ...]:
     """One stay for each person, the last of theirs, in the order people came."""
     return tuple({stay.user_id: stay for stay in stays}.values())

@@ -179,10 +179,15 @@ def _present_line(c: Conference, language: Language) -> str:
 
 
 def names(stays: Sequence[Stay], language: Language) -> str:
-    """Names of people, as many as one reads: `Alice, Bob and 7 more`."""
-    shown = ", ".join(stay.display_name or stay.user_id for stay in stays[:SHOWN_NAMES])
+    """Names of people, as many as one reads: `Alice, Bob (b.example) and 7 more`."""
+    shown = ", ".join(_name(stay) for stay in stays[:SHOWN_NAMES])
     more = len(stays) - SHOWN_NAMES
     return say("card.more", language, names=shown, count=more) if more > 0 else shown
+
+
+def _name(stay: Stay) -> str:
+    name = stay.display_name or stay.user_id
+    return f"{name} ({stay.site})" if stay.site else name
 
 
 def _card_html(c: Conference, lines: list[str], address: str) -> str:

@@ -120,7 +120,23 @@ class Redacted:
     ts: int
 
 
-Incoming = IncomingMessage | MemberChange | StateChange | Redacted
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallMembership:
+    """Somebody says that a device is in the room's call, or no more: see bridge.domain.membership.
+
+    `event`: the whole of it.
+    """
+
+    room_id: str
+    event_id: str
+    sender: str
+    ts: int
+    event: dict[str, Any]
+
+
+Incoming = IncomingMessage | MemberChange | StateChange | CallMembership | Redacted
+
+_CALL_MEMBERSHIPS = frozenset({CALL_MEMBER, RTC_MEMBER, RTC_MEMBER_STABLE})
 
 MAX_PEOPLE = 20
 """People of one message that are read."""
@@ -140,6 +156,8 @@ def parse(event: object) -> Incoming | None:
     if not isinstance(content, dict):
         return None
     kind, state_key = event.get("type"), event.get("state_key")
+    if isinstance(kind, str) and kind in _CALL_MEMBERSHIPS:
+        return CallMembership(**head, event=event)
     if state_key is not None:
         return _state(head, kind, state_key, content)
     if kind == MESSAGE:

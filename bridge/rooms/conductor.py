@@ -17,9 +17,10 @@ from dataclasses import replace
 from bridge import text
 from bridge.domain import happenings, wish
 from bridge.domain.conference import Conference
+from bridge.ids import ROOM_CALL
 from bridge.matrix import wire
 from bridge.rooms import facts as room_facts
-from bridge.rooms import news, outcomes, requests
+from bridge.rooms import memberships, news, outcomes, requests
 from bridge.rooms.gather import Asked, Gathered, Gatherer, Homeserver, News, named
 from bridge.rooms.house import House, Stores
 from bridge.rooms.ledger import Ledger
@@ -45,7 +46,7 @@ class Conductor:
     ) -> None:
         self._house = house
         self._stores = stores
-        self._gatherer = Gatherer(house, stores, homeserver)
+        self._gatherer = Gatherer(house, stores, homeserver, clock_ms)
         self._clock_ms = clock_ms
         self._new_id = new_id
 
@@ -59,8 +60,11 @@ class Conductor:
             await ledger.load()
             known = ledger.facts.known
             ledger.facts = gathered.learned(ledger.facts)
+            if gathered.seen is not None:
+                memberships.read_whole(ledger, gathered.seen)
             if told is not None:
                 await self._act(ledger, told, gathered, knew=known)
+            await memberships.look(ledger)
             await ledger.save()
 
     async def give_up(self, entry: Entry, reference: str) -> None:
@@ -92,6 +96,12 @@ class Conductor:
                 await self._wish(ledger, by=told.sender, age_ms=ledger.now_ms - told.ts, was=before)
             case wire.StateChange():
                 await self._state(ledger, told)
+            case wire.CallMembership():
+                memberships.hear(ledger, told)
+            case wire.Redacted():
+                memberships.redacted(ledger, told)
+            case news.Ghost(event_id=event_id):
+                memberships.clear(ledger, event_id)
             case news.Heard():
                 await self._heard(ledger, told, gathered.grant)
             case news.CameBack():
@@ -118,6 +128,8 @@ class Conductor:
         return self._house.admits(by) and ledger.facts.answers(by, self._house.server_name)
 
     async def _state(self, ledger: Ledger, change: wire.StateChange) -> None:
+        if (change.type, change.state_key) == (wire.RTC_SLOT, ROOM_CALL):
+            ledger.facts = ledger.facts.with_slot(change.content)
         if change.state_key:
             return
         ledger.facts = ledger.facts.with_state(change.type, change.content, change.sender)
@@ -131,6 +143,7 @@ class Conductor:
         ledger.facts = ledger.facts.with_member(change.user_id, change.membership, self._house.bot)
         if change.membership != "join":
             await ledger.revoke(change.user_id)
+            memberships.gone(ledger, change.user_id)
         elif change.user_id in ledger.facts.names:
             ledger.facts = ledger.facts.named(named(change.user_id, change.display_name))
 
@@ -145,6 +158,7 @@ class Conductor:
         elif change.membership in {"leave", "ban"}:
             # Nobody tells us any more who is a member: nobody stays.
             await ledger.revoke_all()
+            ledger.memberships = ()
             ledger.facts = replace(ledger.facts, known=False, joined=False)
             if ledger.running:
                 await ledger.apply(ledger.running, happenings.StopAsked())

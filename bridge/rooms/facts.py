@@ -10,7 +10,7 @@ from typing import Any
 from bridge.domain import wish
 from bridge.domain.policy import Power
 from bridge.domain.wish import Wish
-from bridge.ids import server_of
+from bridge.ids import ROOM_CALL, server_of
 from bridge.matrix import wire
 
 
@@ -35,6 +35,8 @@ class Facts:
     power_said: bool = False
     bridges: Mapping[str, str] = field(default_factory=dict)
     """Other sites' bots that are joined: server name -> Matrix id."""
+    slot_closed: bool = False
+    """The room has a slot event (MSC4143) and it is not open: sticky memberships do not count."""
 
     @property
     def power(self) -> Power:
@@ -76,6 +78,10 @@ class Facts:
         """With these names, in place of older ones."""
         return replace(self, names={**self.names, **names}) if names else self
 
+    def with_slot(self, content: Mapping[str, Any]) -> Facts:
+        """After the slot event of the room's call."""
+        return replace(self, slot_closed=content.get("status") != "open")
+
     def with_state(self, event_type: str, content: Mapping[str, Any], sender: str) -> Facts:
         """After a state event with an empty key."""
         match event_type:
@@ -103,6 +109,8 @@ def from_state(events: Iterable[Mapping[str, Any]], bot: str) -> Facts:
             continue
         if event.get("type") == wire.MEMBER:
             facts = facts.with_member(key, str(content.get("membership")), bot)
+        elif (event.get("type"), key) == (wire.RTC_SLOT, ROOM_CALL):
+            facts = facts.with_slot(content)
         elif key == "":
             facts = facts.with_state(str(event.get("type")), content, str(event.get("sender")))
     return facts

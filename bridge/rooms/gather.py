@@ -6,10 +6,12 @@ Asking can be repeated without harm: joining a room twice is joining it once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from bridge.domain import membership
+from bridge.domain.membership import Membership
 from bridge.errors import Unavailable
 from bridge.ids import media_room, server_of
 from bridge.matrix import commands, wire
@@ -17,9 +19,10 @@ from bridge.matrix.admission import shown_name
 from bridge.matrix.client import HomeserverError, Member
 from bridge.matrix.commands import Command, Verb
 from bridge.rooms import facts as room_facts
-from bridge.rooms import news
+from bridge.rooms import memberships, news
 from bridge.rooms.facts import Facts
 from bridge.rooms.house import House, Stores
+from bridge.rooms.memberships import Seen
 from bridge.store.grants import Grant
 from bridge.store.inbox import Entry
 
@@ -50,6 +53,8 @@ News = (
     Asked
     | wire.MemberChange
     | wire.StateChange
+    | wire.CallMembership
+    | wire.Redacted
     | news.Joined
     | news.Left
     | news.Finished
@@ -57,6 +62,8 @@ News = (
     | news.Gone
     | news.Due
     | news.CameBack
+    | news.Reread
+    | news.Ghost
     | news.Heard
     | news.SessionChanged
 )
@@ -67,6 +74,7 @@ class Gathered:
     """What the homeserver and the grants said before the transaction."""
 
     facts: Facts | None = None
+    seen: Seen | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     grant: Grant | None = None
     joined: bool = False
@@ -84,8 +92,11 @@ class Gathered:
 class Gatherer:
     """Between an entry and its transaction."""
 
-    def __init__(self, house: House, stores: Stores, homeserver: Homeserver) -> None:
+    def __init__(
+        self, house: House, stores: Stores, homeserver: Homeserver, clock_ms: Callable[[], int]
+    ) -> None:
         self._house = house
+        self._clock_ms = clock_ms
         self._stores = stores
         self._homeserver = homeserver
 
@@ -103,6 +114,8 @@ class Gatherer:
 
     def _read_event(self, entry: Entry) -> News | None:
         event = wire.parse(entry.payload)
+        if isinstance(event, wire.CallMembership):
+            return event  # the bot's own too: it clears what others have left
         if event is None or event.sender == self._house.bot:
             return None
         if isinstance(event, wire.IncomingMessage):
@@ -111,7 +124,7 @@ class Gatherer:
                 return None
             command = commands.parse(event.body, self._house.prefix)
             return None if command is None else Asked(command, event)
-        return None if isinstance(event, wire.Redacted) else event
+        return event
 
     async def gather(self, entry: Entry, told: News) -> Gathered:
         """Ask what must be known to act on it. Raises HomeserverError and Unavailable."""
@@ -129,6 +142,12 @@ class Gatherer:
             return replace(gathered, members=await self._members(room_id)) if members else gathered
         if isinstance(told, wire.WishChanged):
             return await self._facts_and_name(room_id, told.sender)
+        if isinstance(told, wire.CallMembership):
+            said = membership.read(told.event, now_ms=entry.received_ms)
+            if isinstance(said, Membership) and said.user_id != self._house.bot:
+                return await self._facts_and_name(room_id, said.user_id)
+        if isinstance(told, news.Reread):
+            return await self._read_again(room_id)
         return Gathered()
 
     async def _gather_invitation(self, change: wire.MemberChange) -> Gathered:
@@ -144,27 +163,35 @@ class Gatherer:
                 raise
             log.info("room %s cannot be joined: %s", change.room_id, error)
             return Gathered()
-        facts = await self._read_facts(change.room_id)
-        return Gathered(facts=facts, joined=True)
+        facts, seen = await self._read_facts(change.room_id)
+        return Gathered(facts=facts, seen=seen, joined=True)
 
     async def _facts_and_name(
         self, room_id: str, user_id: str, grant: Grant | None = None
     ) -> Gathered:
         before = room_facts.from_json(await self._stores.rooms.get(None, room_id))
-        facts = None if before.known else await self._read_facts(room_id)
+        facts, seen = (None, None) if before.known else await self._read_facts(room_id)
         names: Mapping[str, str] = {}
         if user_id and user_id not in before.names:
             names = await self._ask_name(room_id, user_id)
-        return Gathered(facts=facts, names=names, grant=grant)
+        return Gathered(facts=facts, seen=seen, names=names, grant=grant)
 
-    async def _read_facts(self, room_id: str) -> Facts | None:
+    async def _read_again(self, room_id: str) -> Gathered:
+        """Memberships alone: a wish read before its own event would seem to be an old one."""
+        before = room_facts.from_json(await self._stores.rooms.get(None, room_id))
+        # To a bot that has left, Synapse goes on showing the state of that moment.
+        seen = (await self._read_facts(room_id))[1] if before.joined else None
+        return Gathered() if seen is None else Gathered(seen=seen, names=seen.names)
+
+    async def _read_facts(self, room_id: str) -> tuple[Facts | None, Seen | None]:
         try:
             state = await self._homeserver.state(room_id)
         except HomeserverError as error:
             if error.status not in {403, 404}:
                 raise
-            return None  # not in the room (any more): its defaults hold
-        return room_facts.from_state(state, self._house.bot)
+            return None, None  # not in the room (any more): its defaults hold
+        seen = memberships.see(state, room_id, now_ms=self._clock_ms())
+        return room_facts.from_state(state, self._house.bot), seen
 
     async def _members(self, room_id: str) -> dict[str, str]:
         try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bridge.config import Settings
 from bridge.domain.conference import Rules
+from bridge.domain.membership import normal
 from bridge.domain.policy import server_admitted
 from bridge.domain.wish import Wish
 from bridge.ids import server_of
@@ -16,6 +17,7 @@ from bridge.store.errands import Errands
 from bridge.store.grants import Grants
 from bridge.store.inbox import Inbox
 from bridge.store.leaves import Leaves
+from bridge.store.memberships import Memberships
 from bridge.store.outbox import Outbox
 from bridge.store.rooms import Rooms as RoomFacts
 from bridge.store.utterances import Utterances
@@ -34,6 +36,7 @@ class Stores:
     rooms: RoomFacts
     errands: Errands
     leaves: Leaves
+    memberships: Memberships
 
     @classmethod
     def over(cls, db: Database) -> Stores:
@@ -48,6 +51,7 @@ class Stores:
             rooms=RoomFacts(db),
             errands=Errands(db),
             leaves=Leaves(db),
+            memberships=Memberships(db),
         )
 
 
@@ -84,6 +88,11 @@ class House:
     def admits(self, user_id: str) -> bool:
         """Whether people of this user's server may use the bridge."""
         return server_admitted(server_of(user_id), self.allow_servers, self.server_name)
+
+    @property
+    def service_url(self) -> str:
+        """The site's token service, as memberships name it."""
+        return normal(self.public_url)
 
     def link(self, room_id: str) -> str:
         """Address of the room's call in the join page."""

@@ -24,6 +24,7 @@ from bridge.domain.happenings import (
     SegmentHeard,
     WishRead,
 )
+from bridge.domain.membership import Membership
 from bridge.domain.wish import Wish
 from bridge.matrix import timeline, wire
 from bridge.rooms import facts as room_facts
@@ -62,6 +63,8 @@ class Ledger:
         self.now_ms = now_ms
         self.facts = room_facts.Facts()
         self.conferences: list[Conference] = []
+        self.memberships: tuple[Membership, ...] = ()
+        self._stored_memberships: tuple[Membership, ...] = ()
         self._stores = stores
         self._conn = conn
         self._entry = entry
@@ -75,6 +78,8 @@ class Ledger:
         self.facts = room_facts.from_json(stored)
         snapshot = await self._stores.conferences.load(self._conn, self.room_id)
         self.conferences = read_conferences(snapshot)
+        said = await self._stores.memberships.of_room(self._conn, self.room_id)
+        self.memberships = self._stored_memberships = tuple(said)
 
     async def save(self) -> None:
         """Write everything back, and what is to be said behind what waits already."""
@@ -86,6 +91,9 @@ class Ledger:
                 write_conferences(self.conferences),
                 active=any(conference.open for conference in self.conferences),
             )
+        await self._stores.memberships.save(
+            self._conn, self.room_id, self._stored_memberships, self.memberships
+        )
         if self.facts.joined:
             await self._stores.outbox.put(self._conn, *self._rows, now_ms=self.now_ms)
         await self._stores.inbox.done(self._conn, self._entry)
@@ -169,6 +177,10 @@ class Ledger:
         grants = await self._stores.grants.of_room(self.room_id, self._conn)
         for user_id in dict.fromkeys(g.user_id for g in grants if g.revoked_ms is None):
             await self.revoke(user_id)
+
+    def add(self, row: Outgoing) -> None:
+        """Something to be sent behind what is said already."""
+        self._rows.append(row)
 
     # ---- saying
 

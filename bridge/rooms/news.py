@@ -72,6 +72,18 @@ class CameBack:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reread:
+    """The room's state is to be read again (the janitor says so)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ghost:
+    """A membership at our media server whose device has not been there for a while."""
+
+    event_id: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
     """A final segment. Times are milliseconds since the conference's start."""
@@ -95,7 +107,7 @@ class SessionChanged:
     state: str
 
 
-MediaNews = Joined | Left | Finished | Closed | Gone | Due | CameBack
+MediaNews = Joined | Left | Finished | Closed | Gone | Due | CameBack | Reread | Ghost
 ScribeNews = Heard | SessionChanged
 
 
@@ -119,6 +131,10 @@ def media(payload: Mapping[str, Any]) -> MediaNews | None:
             return CameBack(
                 _text(payload, "errand"), _text(payload, "outcome"), _number(payload, "count")
             )
+        case "colloque.reread":
+            return Reread()
+        case "colloque.ghost":
+            return Ghost(_text(payload, "membership"))
     return None
 
 
@@ -181,6 +197,17 @@ def came_back(room_id: str, errand: str, outcome: str, count: int = 0) -> NewEnt
     """Entry for what became of an errand."""
     payload = {"event": "colloque.errand", "errand": errand, "outcome": outcome, "count": count}
     return NewEntry(room_id, "media", f"errand:{errand}:{outcome}", payload)
+
+
+def reread(room_id: str, at_ms: int) -> NewEntry:
+    """Entry that has the room's state read again."""
+    return NewEntry(room_id, "media", f"reread:{room_id}:{at_ms}", {"event": "colloque.reread"})
+
+
+def ghost(room_id: str, event_id: str) -> NewEntry:
+    """Entry for a membership whose device is not in the media room."""
+    payload = {"event": "colloque.ghost", "membership": event_id}
+    return NewEntry(room_id, "media", f"ghost:{event_id}", payload)
 
 
 def _joined(payload: Mapping[str, Any]) -> Joined:

@@ -139,9 +139,32 @@ async def _delegated_leaves(conn: Connection, scheme: Scheme) -> None:
     )
 
 
+async def _memberships(conn: Connection, scheme: Scheme) -> None:
+    await conn.execute(
+        """CREATE TABLE membership (
+            room_id     TEXT NOT NULL,
+            kind        TEXT NOT NULL,
+            place       TEXT NOT NULL,
+            key         TEXT NOT NULL,
+            user_id     TEXT NOT NULL,
+            device_id   TEXT NOT NULL,
+            event_id    TEXT NOT NULL,
+            member_id   TEXT NOT NULL,
+            service_url TEXT NOT NULL,
+            selection   TEXT NOT NULL,
+            intent      TEXT NOT NULL,
+            created_ms  BIGINT NOT NULL,
+            sent_ms     BIGINT NOT NULL,
+            expires_ms  BIGINT NOT NULL,
+            PRIMARY KEY (room_id, kind, place)
+        )"""
+    )
+
+
 upgrades: tuple[tuple[str, Step], ...] = (
     ("Inbox, outbox, rooms, conferences, grants, utterances", _first_tables),
     ("Until when the rooms are complete", _marks),
     ("What is to be done outside", _errands),
     ("Leaves that clients handed over", _delegated_leaves),
+    ("Memberships of calls", _memberships),
 )

@@ -26,6 +26,7 @@ from bridge.media.server import MediaParticipant, MediaRoom, MediaTrack
 from bridge.rooms.conductor import Conductor
 from bridge.rooms.errands import Errands
 from bridge.rooms.house import House, Stores
+from bridge.rooms.janitor import Janitor
 from bridge.rooms.ledger import read_conferences
 from bridge.rooms.reconcile import Reconciler, ScribeAccess
 from bridge.rooms.worker import Rooms
@@ -257,6 +258,15 @@ class World:
             self.stores,
             self.media,
             self.homeserver,
+            take=self.rooms.take,
+            clock_ms=lambda: self.now_ms,
+            look_s=0.05,
+        )
+
+        self.janitor = Janitor(
+            self.house,
+            self.stores,
+            self.media,
             take=self.rooms.take,
             clock_ms=lambda: self.now_ms,
             look_s=0.05,

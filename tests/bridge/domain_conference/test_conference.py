@@ -22,6 +22,7 @@ from bridge.domain.conference import (
 )
 from bridge.domain.happenings import (
     Effect,
+    ElsewhereSeen,
     Event,
     MediaClosed,
     MediaRoomFinished,
@@ -41,6 +42,7 @@ from bridge.domain.happenings import (
     Tick,
     WishRead,
 )
+from bridge.domain.stays import Stay
 from bridge.domain.wish import Wish
 
 T0 = 1_000_000
@@ -324,3 +326,56 @@ def test_who_is_put_out_stays_out_until_let_in_again() -> None:
         call, effects = step(call, event, now_ms=1, rules=Rules())
         assert (call.removed, effects) == (removed, ())
     assert from_json(json.loads(json.dumps(to_json(call)))) == call
+
+
+def away(*users: str) -> ElsewhereSeen:
+    """These people, each at their own site."""
+    return ElsewhereSeen(
+        there=tuple(
+            Stay(identity="", sid="", user_id=user, site=user.partition(":")[2]) for user in users
+        )
+    )
+
+
+def test_people_at_other_sites_are_present_and_keep_the_call_alive() -> None:
+    call = Call()
+    call.do(away(BOB))
+    assert [(s.user_id, s.site) for s in call.c.present] == [(BOB, "b")]
+    assert (call.c.empty_since_ms, call.c.card_due_ms) == (None, call.now_ms + CARD_PAUSE_MS)
+    call.do(joined(ALICE, "P1"))
+    call.do(ParticipantLeft(identity=f"{ALICE}:D", sid="P1"))
+    call.do(Tick(), after_ms=10 * 60_000)
+    assert call.c.phase == "running"
+    call.do(away())
+    assert (call.c.present, call.c.empty_since_ms) == ((), call.now_ms)
+    call.do(away(), after_ms=59_000)
+    assert call.c.phase == "running"
+    call.do(Tick(), after_ms=1_000)
+    assert call.c.phase != "running"
+    assert [(s.user_id, s.site) for s in call.c.people] == [(ALICE, ""), (BOB, "b")]
+    assert call.c.servers == ("a", "b")
+    call.do(away(BOB))
+    assert call.c.present == ()
+
+
+def test_one_person_is_in_one_place_and_ours_is_certain() -> None:
+    call = Call()
+    call.do(away(BOB))
+    call.do(joined(BOB, "P1"))
+    assert [(s.user_id, s.site) for s in call.c.present] == [(BOB, "")]
+    call.do(away())
+    came = call.c.claimed[0].joined_ms
+    call.do(away(BOB))
+    (stay,) = call.c.claimed
+    assert (stay.joined_ms, stay.left_ms) == (came, None)
+
+
+def test_the_end_of_our_media_room_is_not_the_end_for_the_others() -> None:
+    call = Call()
+    call.do(joined(ALICE, "P1"))
+    call.do(away(BOB))
+    call.do(MediaRoomFinished(media_sid="RM1"))
+    assert call.c.phase == "running"
+    assert [s.user_id for s in call.c.present] == [BOB]
+    call.do(StopAsked())
+    assert call.c.claimed[0].left_ms == call.now_ms

@@ -6,16 +6,20 @@ from typing import Any
 
 import pytest
 
+from bridge.domain import membership
 from bridge.domain.membership import (
     EXPIRES_MS,
     LONGEST_MS,
     LONGEST_STICKY_MS,
+    PER_USER,
     Membership,
     Picture,
     Withdrawn,
     elsewhere,
+    heard,
     kept,
     read,
+    read_whole,
 )
 from bridge.ids import hashed_identity
 
@@ -301,3 +305,58 @@ def test_who_is_only_elsewhere() -> None:
     )
     assert [(m.user_id, m.device_id) for m in elsewhere(seen, A)] == [(BOB, "DEV"), (CAROL, "DEV")]
     assert [m.user_id for m in elsewhere(seen, "https://visio.c")] == [BOB, ALICE]
+
+
+def withdrawn(event: dict[str, Any]) -> Withdrawn:
+    value = read({**event, "content": {"msc4354_sticky_key": "uuid"}}, now_ms=NOW)
+    assert isinstance(value, Withdrawn)
+    return value
+
+
+def test_one_event_after_another() -> None:
+    alice, bob = member(state()), member(sticky(BOB))
+    both = heard(heard((), alice, now_ms=NOW), bob, now_ms=NOW)
+    assert both == (alice, bob)
+    assert heard(both, withdrawn(state()), now_ms=NOW) == (bob,)
+    assert heard(both, withdrawn(sticky(BOB)), now_ms=NOW) == (alice,)
+    assert heard(both, withdrawn(sticky(CAROL)), now_ms=NOW) == both
+    later = NOW + 2 * HOUR
+    assert heard(both, withdrawn(sticky(CAROL)), now_ms=later) == (alice,)
+    assert heard((), bob, now_ms=later) == ()
+    renewed = member({**sticky(BOB), "origin_server_ts": NOW + 1}, NOW + 1)
+    assert heard(both, renewed, now_ms=NOW + 1)[1].created_ms == NOW
+
+
+def test_whoever_writes_into_a_state_key_has_it() -> None:
+    alice = member(state())
+    other = {**state(BOB), "state_key": alice.key}
+    assert heard((alice,), member(other), now_ms=NOW) == (member(other),)
+    assert heard((alice,), withdrawn({**state(BOB), "state_key": alice.key}), now_ms=NOW) == ()
+
+
+def test_what_one_person_and_one_room_can_make_grow_is_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    many: tuple[Membership, ...] = (member(state(BOB)),)
+    for number in range(PER_USER + 3):
+        event = {**state(device=f"D{number}"), "origin_server_ts": NOW - 100 + number}
+        many = heard(many, member(event), now_ms=NOW)
+    assert len(many) == PER_USER + 1
+    assert [one.device_id for one in many[:2]] == ["DEV", "D3"]
+    monkeypatch.setattr(membership, "PER_ROOM", PER_USER + 1)
+    assert heard(many, member(state(CAROL)), now_ms=NOW) == many
+
+
+def test_the_whole_state_of_a_room_is_true_of_state_alone() -> None:
+    known = member(state(created_ts=NOW - 1))
+    before = known, member(state(BOB)), member(sticky(CAROL)), member(sticky("@gone:c"))
+    again = read(state(created_ts=NOW - 1), now_ms=NOW + 1)
+    dave, stranger = member(state("@dave:d")), member(state("@stranger:d"))
+    assert again is not None
+    whole = read_whole(
+        before,
+        [again, dave, stranger, withdrawn(state("@erin:e"))],
+        joined=frozenset({ALICE, BOB, CAROL, "@dave:d", "@erin:e"}),
+        now_ms=NOW,
+    )
+    assert whole == (member(sticky(CAROL)), known, dave)
