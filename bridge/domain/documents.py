@@ -35,7 +35,8 @@ class Record:
     """Everything the documents say about one conference.
 
     `started_ms` and `ended_ms` are Unix times in milliseconds; `zone` is the time zone in which
-    the reader's documents give the hour (JSON is always UTC).
+    the reader's documents give the hour (JSON is always UTC). `missing`: sites of the call whose
+    part of the record is not (wholly) in it.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Record:
     ended_ms: int
     participants: tuple[Participant, ...] = ()
     utterances: tuple[Spoken, ...] = field(default=())
+    missing: tuple[str, ...] = ()
     zone: tzinfo = UTC
 
 
@@ -61,6 +63,7 @@ _WORDS: dict[Language, dict[str, str]] = {
         "overlap": "en même temps",
         "notice": "Texte produit par une machine\u202f: il peut contenir des erreurs.",
         "engine": "Reconnaissance vocale",
+        "missing": "Manque ce qui a été dit chez",
         "colon": "\u00a0: ",
         "date_form": "%d/%m/%Y, %Hh%M",
         "to": "à",
@@ -77,6 +80,7 @@ _WORDS: dict[Language, dict[str, str]] = {
         "overlap": "at the same time",
         "notice": "Text written by a machine: it may contain errors.",
         "engine": "Speech recognition",
+        "missing": "Missing is what was said at",
         "colon": ": ",
         "date_form": "%Y-%m-%d, %H:%M",
         "to": "to",
@@ -110,8 +114,10 @@ def webvtt(record: Record, language: Language) -> str:
         f"NOTE {_one_line(words['transcript'])}{words['colon']}{_note(record.title)}",
         f"{words['room']}{words['colon']}{_note(record.room_name)}",
         f"{words['notice']}",
-        "",
     ]
+    if record.missing:
+        head.append(f"{words['missing']}{words['colon']}{_note(', '.join(record.missing))}")
+    head.append("")
     return "\n".join(head + [_cue(utterance) for utterance in current(record.utterances)])
 
 
@@ -126,6 +132,7 @@ def as_json(record: Record, language: Language) -> str:
         "ended_at": _iso(record.ended_ms),
         "duration_ms": max(0, record.ended_ms - record.started_ms),
         "notice": _WORDS[language]["notice"],
+        "missing": list(record.missing),
         "participants": [_participant_object(record, person) for person in record.participants],
         "utterances": [_utterance_object(utterance) for utterance in current(record.utterances)],
     }
@@ -151,7 +158,11 @@ def _facts(record: Record, words: dict[str, str]) -> list[tuple[str, str]]:
         (words["duration"], clock(record.ended_ms - record.started_ms)),
     ]
     engines = sorted({utterance.engine for utterance in record.utterances if utterance.engine})
-    return [*facts, (words["engine"], _md(", ".join(engines)))] if engines else facts
+    if engines:
+        facts.append((words["engine"], _md(", ".join(engines))))
+    if record.missing:
+        facts.append((words["missing"], _md(", ".join(record.missing))))
+    return facts
 
 
 def _participant_line(person: Participant, words: dict[str, str]) -> str:

@@ -222,6 +222,18 @@ class Homeserver(MatrixApi):
                 return False
             raise
 
+    async def is_server_joined(self, room_id: str, server: str) -> bool:
+        """Whether anybody of this server is, now, a joined member. False where nobody will tell."""
+        try:
+            answer = await self.object(
+                "GET", _IS_JOINED.format(_q(room_id)), query={"server_name": server}
+            )
+        except HomeserverError as error:
+            if error.status not in {400, 403, 404}:
+                raise
+            return False
+        return answer.get("joined") is True
+
     async def display_name(self, room_id: str, user_id: str) -> str:
         """A person's name in this room; their id where they have none."""
         try:

@@ -85,6 +85,12 @@ def document_txn(conference: str, form: str, rev: int) -> str:
     return f"doc:{conference}:{form}:{rev}"
 
 
+def root_txn(conference: Conference) -> str:
+    """What the root of the call's thread is called in the outbox: our card, or another site's."""
+    mine = conference.call_id == conference.id
+    return card_txn(conference.id, 0) if mine else f"call:{conference.call_id}"
+
+
 def link(public_url: str, room_id: str) -> str:
     """Address of the room's call in the join page."""
     return f"{public_url.rstrip('/')}/#/room/{quote(room_id, safe='')}"
@@ -100,13 +106,28 @@ def card(conference: Conference, address: str) -> Content:
     content[CARD] = _without_none(
         {
             "version": 1,
-            "conference": conference.id,
+            "conference": conference.call_id,
             "phase": _shown_phase(conference),
-            "started_ms": conference.started_ms,
+            "started_ms": conference.began_ms,
             "ended_ms": conference.ended_ms,
         }
     )
-    return content if conference.card_rev == 0 else _edit(content, card_txn(conference.id, 0))
+    first = conference.card_first
+    return (
+        content if conference.card_rev == first else _edit(content, card_txn(conference.id, first))
+    )
+
+
+def moved_card(conference: Conference, first: int) -> Content:
+    """An edit of our card when another site's stands for the call."""
+    content = _notice(say("card.moved", conference.language))
+    content[CARD] = {
+        "version": 1,
+        "conference": conference.call_id,
+        "phase": "moved",
+        "started_ms": conference.began_ms,
+    }
+    return _edit(content, card_txn(conference.id, first))
 
 
 def status(conference: Conference, address: str) -> Content:
@@ -114,17 +135,17 @@ def status(conference: Conference, address: str) -> Content:
     return _without_none(
         {
             "version": 1,
-            "conference": conference.id,
+            "conference": conference.call_id,
             "active": conference.phase == "running",
             "phase": _shown_phase(conference),
-            "started_ms": conference.started_ms,
+            "started_ms": conference.began_ms,
             "started_by": conference.started_by,
             "ended_ms": conference.ended_ms,
             "captions": conference.captions,
             "transcript": conference.transcript,
             "language": conference.language,
             "link": address,
-            "card": f"outbox:{card_txn(conference.id, 0)}",
+            "card": f"outbox:{_card_ref(conference)}",
         }
     )
 
@@ -146,7 +167,7 @@ def _card_lines(c: Conference, address: str) -> list[str]:
 
 
 def _record_lines(c: Conference, language: Language) -> list[str]:
-    lasted = (c.ended_ms or c.started_ms) - c.started_ms
+    lasted = (c.ended_ms or c.began_ms) - c.began_ms
     lines = [
         say("card.started_by", language, name=c.started_name or c.started_by),
         say("card.lasted", language, duration=text.duration(lasted, language)),
@@ -164,8 +185,8 @@ def _record_lines(c: Conference, language: Language) -> list[str]:
         )
     else:
         lines.append(say("card.no_one_came", language))
-    if c.utterances:
-        spoken = text.utterances(c.utterances, language)
+    if c.said:
+        spoken = text.utterances(c.said, language)
         lines.append(say("card.recorded", language, utterances=spoken))
     return lines
 
@@ -199,6 +220,11 @@ def _card_html(c: Conference, lines: list[str], address: str) -> str:
     return "<br>".join(body)
 
 
+def _card_ref(c: Conference) -> str:
+    # A replacement of a lead that is gone is a card of its own; all others share the root.
+    return card_txn(c.id, c.card_first) if c.leading and c.card_first > 0 else root_txn(c)
+
+
 def _shown_phase(c: Conference) -> str:
     # That a scribe still finishes is nobody's business in the room.
     return "running" if c.phase == "running" else "ended"
@@ -207,8 +233,11 @@ def _shown_phase(c: Conference) -> str:
 # ---- the thread below the card
 
 
-def utterance(spoken: Spoken, *, first_txn: str | None = None) -> Content:
-    """The message of an utterance. `first_txn`: the message it corrects, None for a new one."""
+def utterance(spoken: Spoken, *, first_txn: str | None = None, root: str = "") -> Content:
+    """The message of an utterance. `first_txn`: the message it corrects, None for a new one.
+
+    `root`: what the thread's root is called in the outbox, '' for our own card.
+    """
     name = spoken.display_name
     content = _notice(
         f"{name} : {spoken.text}",
@@ -236,17 +265,17 @@ def utterance(spoken: Spoken, *, first_txn: str | None = None) -> Content:
     }
     if first_txn is not None:
         return _edit(content, first_txn)
-    return _in_thread(content, spoken.conference)
+    return _in_thread(content, root or card_txn(spoken.conference, 0))
 
 
-def document(conference: str, *, form: str, rev: int, file_name: str) -> Content:
+def document(conference: str, *, form: str, rev: int, file_name: str, root: str = "") -> Content:
     """The message of one document; the outbox adds where the file lies."""
     content: Content = {
         "msgtype": FILE,
         "body": file_name,
         TRANSCRIPT: {"version": 1, "conference": conference, "format": form, "rev": rev},
     }
-    return _in_thread(content, conference)
+    return _in_thread(content, root or card_txn(conference, 0))
 
 
 def notice(sentence: str, *, reply_to: str = "", thread_root: str = "") -> Content:
@@ -268,13 +297,12 @@ def _notice(body: str, html: str = "") -> Content:
     return content
 
 
-def _in_thread(content: Content, conference: str) -> Content:
-    root = f"outbox:{card_txn(conference, 0)}"
+def _in_thread(content: Content, root: str) -> Content:
     relation = {
         "rel_type": THREAD,
-        "event_id": root,
+        "event_id": f"outbox:{root}",
         "is_falling_back": True,
-        "m.in_reply_to": {"event_id": root},
+        "m.in_reply_to": {"event_id": f"outbox:{root}"},
     }
     return {**content, RELATES_TO: relation}
 

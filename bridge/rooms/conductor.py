@@ -120,7 +120,7 @@ class Conductor:
             ledger.say("transcript.encrypted")
         if ledger.running:
             wanted = replace(ledger.wish, active=wanted.active)
-            await ledger.apply(ledger.running, happenings.WishRead(wish=wanted))
+            await ledger.apply(ledger.running, happenings.WishRead(wish=wanted, by=by))
         elif wanted.active and not was and age_ms <= TOO_OLD_MS and self._may_start(ledger, by):
             await ledger.start(by)
 

@@ -19,6 +19,7 @@ from bridge.store.inbox import Inbox
 from bridge.store.leaves import Leaves
 from bridge.store.memberships import Memberships
 from bridge.store.outbox import Outbox
+from bridge.store.peer_utterances import PeerUtterances
 from bridge.store.rooms import Rooms as RoomFacts
 from bridge.store.utterances import Utterances
 
@@ -33,6 +34,7 @@ class Stores:
     grants: Grants
     conferences: Conferences
     utterances: Utterances
+    peer_utterances: PeerUtterances
     rooms: RoomFacts
     errands: Errands
     leaves: Leaves
@@ -48,6 +50,7 @@ class Stores:
             grants=Grants(db),
             conferences=Conferences(db),
             utterances=Utterances(db),
+            peer_utterances=PeerUtterances(db),
             rooms=RoomFacts(db),
             errands=Errands(db),
             leaves=Leaves(db),

@@ -6,13 +6,14 @@ holds the database.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from bridge.domain import conference as machine
 from bridge.domain import documents, wish
 from bridge.domain.conference import Conference
+from bridge.domain.federation import Call
 from bridge.domain.happenings import (
     Effect,
     Event,
@@ -20,11 +21,13 @@ from bridge.domain.happenings import (
     PostDocuments,
     PostStatus,
     PostUtterance,
+    RetireCard,
     Say,
     SegmentHeard,
     WishRead,
 )
 from bridge.domain.membership import Membership
+from bridge.domain.transcript import Spoken
 from bridge.domain.wish import Wish
 from bridge.matrix import timeline, wire
 from bridge.rooms import facts as room_facts
@@ -33,6 +36,7 @@ from bridge.store.database import Connection
 from bridge.store.errands import Errand
 from bridge.store.inbox import Entry
 from bridge.store.outbox import Outgoing
+from bridge.store.peer_utterances import PeerUtterance
 from bridge.store.utterances import Utterance
 from bridge.text import Language, say
 
@@ -142,12 +146,27 @@ class Ledger:
         self.conferences = [begun, *self.conferences][: EARLIER + 1]
         await self._carry_out(begun, effects)
 
+    async def follow(self, call: Call) -> Conference:
+        """Take part in a call that another site began."""
+        begun, effects = machine.follow(
+            conference=self._new_id(),
+            room_id=self.room_id,
+            call=call,
+            site=self.house.server_name,
+            wish=self.wish,
+        )
+        self.conferences = [begun, *self.conferences][: EARLIER + 1]
+        await self._carry_out(begun, effects)
+        return begun
+
     async def apply(self, conference: Conference, event: Event) -> None:
         """Let an event happen to one of the conferences."""
         after, effects = machine.step(conference, event, now_ms=self.now_ms, rules=self.house.rules)
         self.conferences = [after if c.id == after.id else c for c in self.conferences]
         await self._carry_out(after, effects)
-        if conference.phase == "running" != after.phase and self.wish.active:
+        over = conference.phase == "running" != after.phase
+        # A call that only looks empty, since a site with people in it is silent, ends here alone.
+        if over and self.wish.active and (after.stopped_by or not conference.present):
             self.write_wish(self.facts.read_wish(self.house.defaults).with_field("active", False))
 
     async def settings_changed(self) -> None:
@@ -162,7 +181,9 @@ class Ledger:
             return
         first = await self._first_txn(utterance)
         key = (utterance.segment, utterance.rev)
-        self._heard[key] = timeline.utterance(utterance, first_txn=first)
+        self._heard[key] = timeline.utterance(
+            in_call(utterance, conference), first_txn=first, root=timeline.root_txn(conference)
+        )
         event = SegmentHeard(
             segment=utterance.segment, rev=utterance.rev, correction=first is not None
         )
@@ -186,8 +207,8 @@ class Ledger:
 
     def show_card(self) -> None:
         """The card of a call that began before the bot was in the room."""
-        if self.running:
-            self._card(replace(self.running, card_rev=0))
+        if self.running and self.running.leading:
+            self._card(replace(self.running, card_rev=self.running.card_first))
 
     def say(
         self,
@@ -245,12 +266,16 @@ class Ledger:
 
     async def _carry_out(self, conference: Conference, effects: tuple[Effect, ...]) -> None:
         last_card = max((e.rev for e in effects if isinstance(e, PostCard)), default=0)
+        if not conference.leading:
+            effects = tuple(e for e in effects if not isinstance(e, PostCard | PostDocuments))
         for effect in effects:
             match effect:
                 case PostCard(rev):
                     # Rendered from the snapshot after all of them: one edit says it.
-                    if rev in {0, last_card}:
+                    if rev in {conference.card_first, last_card}:
                         self._card(conference)
+                case RetireCard(first, redact):
+                    self._retire_card(conference, first, redact=redact)
                 case PostStatus():
                     self._status(conference)
                 case PostUtterance(segment, rev):
@@ -265,6 +290,20 @@ class Ledger:
         txn = timeline.card_txn(conference.id, conference.card_rev)
         self._message(txn, timeline.card(conference, self.house.link(self.room_id)))
 
+    def _retire_card(self, conference: Conference, first: int, *, redact: bool) -> None:
+        txn = timeline.card_txn(conference.id, conference.card_rev)
+        if not redact:
+            self._message(txn, timeline.moved_card(conference, first))
+            return
+        content = {"redacts": f"outbox:{timeline.card_txn(conference.id, first)}"}
+        row = Outgoing(room_id=self.room_id, txn_id=txn, kind="redaction", content=content)
+        self._rows.append(row)
+
+    async def adopt_root(self, conference: Conference, event_id: str) -> None:
+        """Let another site's card be the root of the thread."""
+        txn = timeline.root_txn(conference)
+        await self._stores.outbox.adopt(self._conn, self.room_id, txn, event_id)
+
     def _status(self, conference: Conference) -> None:
         self._state(
             wire.CONFERENCE_STATUS,
@@ -274,18 +313,19 @@ class Ledger:
         )
 
     async def _documents(self, c: Conference, rev: int) -> None:
-        spoken = await self._stores.utterances.of_conference(c.id, self._conn)
+        own = await self._stores.utterances.of_conference(c.id, self._conn)
+        others = await self._stores.peer_utterances.of_conference(c.id, self._conn)
+        spoken = merged([in_call(utterance, c) for utterance in own], others)
         record = documents.Record(
             title=say("document.title", c.language),
             room_name=self.facts.name or self.room_id,
             room_id=self.room_id,
-            conference=c.id,
-            started_ms=c.started_ms,
+            conference=c.call_id,
+            started_ms=c.began_ms,
             ended_ms=c.ended_ms or self.now_ms,
-            participants=tuple(
-                documents.Participant(stay.user_id, stay.display_name) for stay in c.people
-            ),
+            participants=_participants(c, spoken),
             utterances=tuple(spoken),
+            missing=c.missing,
         )
         for form, media_type, write in _DOCUMENTS:
             file_name = f"transcript.{form}"
@@ -294,7 +334,13 @@ class Ledger:
                     room_id=self.room_id,
                     txn_id=timeline.document_txn(c.id, form, rev),
                     kind="file",
-                    content=timeline.document(c.id, form=form, rev=rev, file_name=file_name),
+                    content=timeline.document(
+                        c.call_id,
+                        form=form,
+                        rev=rev,
+                        file_name=file_name,
+                        root=timeline.root_txn(c),
+                    ),
                     blob=write(record, c.language).encode(),
                     media_type=media_type,
                     file_name=file_name,
@@ -338,6 +384,34 @@ class Ledger:
     def _own_txn(self, effect: str) -> str:
         # The same entry handled again says the same in the same order: the same ids.
         return f"{effect}:{self._entry.kind}:{self._entry.key}:{len(self._rows)}"
+
+
+def in_call(utterance: Utterance, conference: Conference) -> Utterance:
+    """As it is told of: times count from the call's start, which may be another site's."""
+    offset = conference.started_ms - conference.began_ms
+    return replace(
+        utterance,
+        conference=conference.call_id,
+        start_ms=utterance.start_ms + offset,
+        end_ms=utterance.end_ms + offset,
+    )
+
+
+def merged(own: Sequence[Spoken], others: Sequence[PeerUtterance]) -> list[Spoken]:
+    """What was said at all sites. A segment is of the site that had its name first, ours before
+    all: no site can put its words in place of another's."""
+    homes = {utterance.segment: "" for utterance in own}
+    for utterance in others:
+        homes.setdefault(utterance.segment, utterance.site)
+    return [*own, *(u for u in others if homes[u.segment] == u.site)]
+
+
+def _participants(c: Conference, spoken: Sequence[Spoken]) -> tuple[documents.Participant, ...]:
+    names = {stay.user_id: stay.display_name for stay in c.people}
+    # A site that was away may have told what was said there, and not who was there.
+    for utterance in spoken:
+        names.setdefault(utterance.speaker, utterance.display_name)
+    return tuple(documents.Participant(user_id, name) for user_id, name in names.items())
 
 
 def read_conferences(snapshot: dict[str, Any] | None) -> list[Conference]:

@@ -68,7 +68,7 @@ async def _status(asking: Asking) -> None:
     ledger = asking.ledger
     asking.say(
         "status.running",
-        duration=text.duration(ledger.now_ms - running.started_ms, asking.language),
+        duration=text.duration(ledger.now_ms - running.began_ms, asking.language),
         people=text.people(len(running.present), asking.language),
         link=ledger.house.link(ledger.room_id),
         **values,

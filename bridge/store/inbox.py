@@ -19,7 +19,7 @@ from typing import Any, Literal
 from bridge.store.database import Connection, Database
 from bridge.store.text import dumped, loaded, plain
 
-Kind = Literal["matrix", "media", "scribe"]
+Kind = Literal["matrix", "media", "scribe", "peer"]
 
 
 @dataclass(frozen=True, slots=True)

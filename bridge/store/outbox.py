@@ -82,6 +82,11 @@ class Outbox:
             )
             return value
 
+    async def adopt(self, conn: Connection, room_id: str, txn_id: str, event_id: str) -> None:
+        """Let `txn_id` name an event that another site sent. What it names already stays."""
+        row = Outgoing(room_id=room_id, txn_id=txn_id, kind="message", content={})
+        await conn.execute(_ADOPT, *_columns(row), event_id)
+
     async def waiting_rooms(self) -> list[str]:
         """Rooms with something to send, the one that waits longest first."""
         rows = await self._db.fetch(
@@ -177,6 +182,13 @@ _INSERT = (
     "INSERT INTO outbox (room_id, txn_id, kind, type, state_key, content, blob, size,"
     " media_type, file_name, if_forbidden, created_ms)"
     " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+    " ON CONFLICT (txn_id) DO NOTHING"
+)
+
+_ADOPT = (
+    "INSERT INTO outbox (room_id, txn_id, kind, type, state_key, content, blob, size,"
+    " media_type, file_name, if_forbidden, created_ms, state, event_id)"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 'sent', $12)"
     " ON CONFLICT (txn_id) DO NOTHING"
 )
 

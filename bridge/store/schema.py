@@ -161,10 +161,30 @@ async def _memberships(conn: Connection, scheme: Scheme) -> None:
     )
 
 
+async def _peer_utterances(conn: Connection, scheme: Scheme) -> None:
+    await conn.execute(
+        """CREATE TABLE peer_utterance (
+            conference   TEXT NOT NULL,
+            site         TEXT NOT NULL,
+            segment      TEXT NOT NULL,
+            rev          INTEGER NOT NULL,
+            speaker      TEXT NOT NULL,
+            display_name TEXT NOT NULL,
+            text         TEXT NOT NULL,
+            language     TEXT NOT NULL,
+            start_ms     BIGINT NOT NULL,
+            end_ms       BIGINT NOT NULL,
+            engine       TEXT NOT NULL,
+            PRIMARY KEY (conference, site, segment, rev)
+        )"""
+    )
+
+
 upgrades: tuple[tuple[str, Step], ...] = (
     ("Inbox, outbox, rooms, conferences, grants, utterances", _first_tables),
     ("Until when the rooms are complete", _marks),
     ("What is to be done outside", _errands),
     ("Leaves that clients handed over", _delegated_leaves),
     ("Memberships of calls", _memberships),
+    ("What was said at other sites", _peer_utterances),
 )

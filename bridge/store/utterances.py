@@ -43,6 +43,15 @@ class Utterances:
         stored = await conn.fetchval(_INSERT, *_columns(utterance))
         return stored is not None
 
+    async def revisions(self, conference: str) -> list[Utterance]:
+        """Every revision of every segment, in the order they were begun."""
+        rows = await self._db.fetch(
+            f"SELECT {_NAMES} FROM utterance WHERE conference = $1"  # noqa: S608 (constants)
+            " ORDER BY start_ms, segment, rev",
+            conference,
+        )
+        return [Utterance(**dict(row)) for row in rows]
+
     async def of_conference(
         self, conference: str, conn: Connection | None = None
     ) -> list[Utterance]:

@@ -19,6 +19,7 @@ SENTENCES: dict[str, str] = {
     "duration.minutes": "{minutes} min",
     "duration.hours": "{hours} h {minutes} min",
     # The call card
+    "card.moved": "📞 The card of this call is further down.",
     "card.running": "📞 Video conference in progress",
     "card.ended": "📞 Video conference ended",
     "card.started_by": "Started by {name}",

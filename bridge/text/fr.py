@@ -19,6 +19,7 @@ SENTENCES: dict[str, str] = {
     "duration.minutes": "{minutes} min",
     "duration.hours": "{hours} h {minutes} min",
     # The call card
+    "card.moved": "📞 La carte de cet appel est plus bas.",
     "card.running": "📞 Visioconférence en cours",
     "card.ended": "📞 Visioconférence terminée",
     "card.started_by": "Lancée par {name}",

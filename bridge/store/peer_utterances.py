@@ -1,0 +1,89 @@
+"""What was said at other sites in the same call, as their bridges told it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bridge.store.database import Connection, Database, holding
+from bridge.store.text import plain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerUtterance:
+    """One revision of a segment of a site. Times are milliseconds since the call's start.
+
+    `conference`: our own part of the call.
+    """
+
+    conference: str
+    site: str
+    segment: str
+    rev: int
+    speaker: str
+    display_name: str
+    text: str
+    language: str
+    start_ms: int
+    end_ms: int
+    engine: str
+
+
+class PeerUtterances:
+    """Kept apart from our own: no site can change or hide what was said at another."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def put(self, utterances: Sequence[PeerUtterance]) -> None:
+        """Store; revisions that are stored already stay as they are."""
+        async with self._db.acquire() as conn, conn.transaction():
+            for utterance in utterances:
+                await conn.execute(_INSERT, *_columns(utterance))
+
+    async def count(self, conference: str, site: str) -> tuple[int, int]:
+        """How many revisions, and how many segments, there are of a site."""
+        row = await self._db.fetchrow(
+            "SELECT COUNT(*) AS revisions, COUNT(DISTINCT segment) AS segments"
+            " FROM peer_utterance WHERE conference = $1 AND site = $2",
+            conference,
+            site,
+        )
+        return (0, 0) if row is None else (row["revisions"], row["segments"])
+
+    async def of_conference(
+        self, conference: str, conn: Connection | None = None
+    ) -> list[PeerUtterance]:
+        """Every revision of every site, in the order they were begun."""
+        async with holding(self._db, conn) as held:
+            rows = await held.fetch(
+                "SELECT * FROM peer_utterance WHERE conference = $1"
+                " ORDER BY start_ms, site, segment, rev",
+                conference,
+            )
+        return [PeerUtterance(**dict(row)) for row in rows]
+
+
+_INSERT = (
+    "INSERT INTO peer_utterance (conference, site, segment, rev, speaker, display_name, text,"
+    " language, start_ms, end_ms, engine)"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+    " ON CONFLICT (conference, site, segment, rev) DO NOTHING"
+)
+
+
+def _columns(utterance: PeerUtterance) -> tuple[Any, ...]:
+    return (
+        utterance.conference,
+        utterance.site,
+        utterance.segment,
+        utterance.rev,
+        utterance.speaker,
+        plain(utterance.display_name),
+        plain(utterance.text),
+        plain(utterance.language),
+        utterance.start_ms,
+        utterance.end_ms,
+        plain(utterance.engine),
+    )
