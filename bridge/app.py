@@ -12,7 +12,7 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -38,12 +38,14 @@ from bridge.media.programs import Program, scribe_program, sfu_program
 from bridge.media.server import MediaServer
 from bridge.media.supervisor import Supervisor
 from bridge.media.tokens import call_token
+from bridge.peers.way import TO_DEVICE
 from bridge.rooms.conductor import Conductor
 from bridge.rooms.errands import Errands
 from bridge.rooms.house import House, Stores
 from bridge.rooms.janitor import Janitor
 from bridge.rooms.leaves import Leaves
 from bridge.rooms.reconcile import Reconciler, ScribeAccess
+from bridge.rooms.sites import Sites
 from bridge.rooms.worker import Rooms
 from bridge.scribe.link import ScribeLink
 from bridge.store.conferences import Conferences
@@ -53,6 +55,8 @@ from bridge.web.app import web_app
 log = logging.getLogger(__name__)
 
 BOT_NAME = "Visio"
+BOT_DEVICE = "COLLOQUE"
+"""The bot's device where encryption gives it no other."""
 SCRIBE_NAME = "Transcription"
 """What people in a call see of who writes it down."""
 PING_S = 30.0
@@ -86,6 +90,7 @@ class Bridge:
     rooms: Rooms
     reconciler: Reconciler
     errands: Errands
+    sites: Sites
     leaves: Leaves
     janitor: Janitor
     own_membership: OwnMembership
@@ -102,6 +107,7 @@ class Bridge:
             self.sender.run(),
             self.reconciler.run(),
             self.errands.run(),
+            self.sites.run(),
             self.leaves.run(),
             self.janitor.run(),
             self.own_membership.run(),
@@ -151,6 +157,7 @@ def _wired(
             sender.wake(room_id)
             reconciler.wake([room_id])
             errands.wake([room_id])
+            sites.wake([room_id])
 
     rooms = Rooms(
         stores, Conductor(house, stores, homeserver), on_handled=handled, registry=REGISTRY
@@ -159,6 +166,7 @@ def _wired(
     access = _scribe_access(settings, key)
     reconciler = Reconciler(house, stores, media, link, access, take=rooms.take, members=homeserver)
     errands = Errands(stores, media, homeserver, take=rooms.take)
+    sites = Sites.of(house, stores, homeserver, take=rooms.take, device_id=BOT_DEVICE)
     admission = Admission(
         settings,
         key,
@@ -172,8 +180,13 @@ def _wired(
         _programs(settings, key), settings.path(settings.data_dir), registry=REGISTRY
     )
     app = appservice.routes(
-        stores.inbox, granted, rooms.wake, server_name=settings.homeserver.server_name
+        stores.inbox,
+        granted,
+        rooms.wake,
+        server_name=settings.homeserver.server_name,
+        on_to_device=_to_device(sites),
     )
+    app.add_routes(sites.routes())
     app.add_routes(rtc_routes(settings, granted.hs_token, admission))
     return Bridge(
         settings=settings,
@@ -184,6 +197,7 @@ def _wired(
         rooms=rooms,
         reconciler=reconciler,
         errands=errands,
+        sites=sites,
         leaves=leaves,
         janitor=Janitor(house, stores, media, take=rooms.take),
         own_membership=OwnMembership(homeserver, house.service_url),
@@ -206,6 +220,14 @@ def _wired(
             registry=REGISTRY,
         ),
     )
+
+
+def _to_device(sites: Sites) -> Callable[[dict[str, Any]], None]:
+    def take(message: dict[str, Any]) -> None:
+        if message.get("type") == TO_DEVICE:
+            sites.to_device.take(message)
+
+    return take
 
 
 def _answer(link: ScribeLink) -> Any:

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _LARGEST_BODY = 32 * 1024 * 1024  # Synapse sends at most 100 events of 64 KiB, and to-device
 _PREFIX = "/_matrix/app/v1"
+_TO_DEVICE = "de.sorunome.msc2409.to_device"
 
 EVENTS = Counter("colloque_matrix_events_total", "Room events taken in.", ["outcome"])
 
@@ -42,12 +43,14 @@ def routes(
     *,
     server_name: str,
     now_ms: Callable[[], int] = _clock_ms,
+    on_to_device: Callable[[dict[str, Any]], None] | None = None,
 ) -> web.Application:
     """The application (with full paths) to serve at `appservice.listen`.
 
-    `on_commit` is told, after each commit, which rooms have something new.
+    `on_commit` is told, after each commit, which rooms have something new. `on_to_device` is given
+    each to-device message to the bot; it must not block, and what it does is not durable.
     """
-    door = _Door(inbox, registration.bot(server_name), on_commit, now_ms)
+    door = _Door(inbox, registration.bot(server_name), on_commit, now_ms, on_to_device)
     app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[_only(registration.hs_token)])
     app.add_routes(
         [
@@ -67,15 +70,18 @@ class _Door:
         bot: str,
         on_commit: Callable[[set[str]], None],
         now_ms: Callable[[], int],
+        on_to_device: Callable[[dict[str, Any]], None] | None,
     ) -> None:
         self._inbox = inbox
         self._bot = bot
         self._on_commit = on_commit
         self._now_ms = now_ms
+        self._on_to_device = on_to_device
 
     async def transaction(self, request: web.Request) -> web.Response:
         try:
-            events = _events(await request.read())
+            document = _document(await request.read())
+            events = _events(document)
         except ValueError as error:
             log.warning("a transaction of the homeserver cannot be read: %s", error)
             return _error(400, "M_BAD_JSON", str(error))
@@ -90,6 +96,9 @@ class _Door:
             return _error(503, "M_UNKNOWN", "The transaction could not be stored")
         if rooms:
             self._on_commit(rooms)
+        if self._on_to_device is not None:
+            for message in _to_device(document, self._bot):
+                self._on_to_device(message)
         return web.json_response({})
 
     async def user(self, request: web.Request) -> web.Response:
@@ -114,12 +123,23 @@ def entry_of(event: Any, bot: str) -> NewEntry | None:
     return NewEntry(value.room_id, "matrix", value.event_id, event)
 
 
-def _events(body: bytes) -> list[Any]:
+def _document(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    events = document.get("events") if isinstance(document, dict) else None
+    return document if isinstance(document, dict) else {}
+
+
+def _to_device(document: dict[str, Any], bot: str) -> list[dict[str, Any]]:
+    messages = document.get(_TO_DEVICE)
+    if not isinstance(messages, list):
+        return []
+    return [m for m in messages if isinstance(m, dict) and m.get("to_user_id") == bot]
+
+
+def _events(document: dict[str, Any]) -> list[Any]:
+    events = document.get("events")
     if not isinstance(events, list):
         raise ValueError("`events` must be a list")
     return events

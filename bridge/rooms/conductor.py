@@ -19,8 +19,8 @@ from bridge.domain import happenings, wish
 from bridge.domain.conference import Conference
 from bridge.ids import ROOM_CALL
 from bridge.matrix import wire
+from bridge.rooms import agreement, memberships, news, outcomes, requests
 from bridge.rooms import facts as room_facts
-from bridge.rooms import memberships, news, outcomes, requests
 from bridge.rooms.gather import Asked, Gathered, Gatherer, Homeserver, News, named
 from bridge.rooms.house import House, Stores
 from bridge.rooms.ledger import Ledger
@@ -108,6 +108,10 @@ class Conductor:
                 await outcomes.tell(ledger, told)
             case news.SessionChanged():
                 await self._session(ledger, told)
+            case news.Peers():
+                await agreement.peers_heard(ledger, told)
+            case news.ShareTaken():
+                await agreement.share_taken(ledger, told)
             case _:
                 await self._media(ledger, told, gathered.grant)
 

@@ -66,6 +66,8 @@ News = (
     | news.Ghost
     | news.Heard
     | news.SessionChanged
+    | news.Peers
+    | news.ShareTaken
 )
 
 
@@ -107,6 +109,8 @@ class Gatherer:
                 return self._read_event(entry)
             if entry.kind == "media":
                 return news.media(entry.payload)
+            if entry.kind == "peer":
+                return news.peer(entry.payload)
             return news.scribe(entry.payload)
         except news.InvalidNews as error:
             log.warning("entry %d (%s) cannot be read: %s", entry.seq, entry.kind, error)

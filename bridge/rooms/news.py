@@ -1,11 +1,13 @@
-"""What the media server and the scribe say, as typed values. Pure; garbage raises InvalidNews."""
+"""What media server, scribe and other sites say, typed. Pure; garbage raises InvalidNews."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bridge.domain.federation import Report
+from bridge.peers import messages
 from bridge.store.inbox import NewEntry
 
 MAX_TEXT = 6000
@@ -107,6 +109,25 @@ class SessionChanged:
     state: str
 
 
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """How the other sites say they stand, all that have spoken, and which of them are silent."""
+
+    reports: Mapping[str, Report]
+    silent: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShareTaken:
+    """What was said at a site is here now: `taken` revisions of `utterances` segments."""
+
+    conference: str
+    site: str
+    taken: int
+    utterances: int
+
+
+PeerNews = Peers | ShareTaken
 MediaNews = Joined | Left | Finished | Closed | Gone | Due | CameBack | Reread | Ghost
 ScribeNews = Heard | SessionChanged
 
@@ -135,6 +156,21 @@ def media(payload: Mapping[str, Any]) -> MediaNews | None:
             return Reread()
         case "colloque.ghost":
             return Ghost(_text(payload, "membership"))
+    return None
+
+
+def peer(payload: Mapping[str, Any]) -> PeerNews | None:
+    """An entry of `peers` or `share_taken` below."""
+    match payload.get("event"):
+        case "peers":
+            return _peers(payload)
+        case "share":
+            return ShareTaken(
+                _text(payload, "conference"),
+                _text(payload, "site"),
+                _number(payload, "taken"),
+                _number(payload, "utterances"),
+            )
     return None
 
 
@@ -208,6 +244,36 @@ def ghost(room_id: str, event_id: str) -> NewEntry:
     """Entry for a membership whose device is not in the media room."""
     payload = {"event": "colloque.ghost", "membership": event_id}
     return NewEntry(room_id, "media", f"ghost:{event_id}", payload)
+
+
+def peers(room_id: str, key: str, reports: Mapping[str, Any], silent: Sequence[str]) -> NewEntry:
+    """Entry for what the other sites say. `key` is another one each time."""
+    payload = {"event": "peers", "reports": dict(reports), "silent": list(silent)}
+    return NewEntry(room_id, "peer", f"peers:{key}", payload)
+
+
+def share_taken(room_id: str, conference: str, site: str, taken: int, utterances: int) -> NewEntry:
+    """Entry for a share that was fetched."""
+    payload = {
+        "event": "share",
+        "conference": conference,
+        "site": site,
+        "taken": taken,
+        "utterances": utterances,
+    }
+    return NewEntry(room_id, "peer", f"share:{conference}:{site}:{taken}", payload)
+
+
+def _peers(payload: Mapping[str, Any]) -> Peers:
+    silent = payload.get("silent")
+    try:
+        reports = {
+            site: messages.report(_object(_object(payload, "reports"), site))
+            for site in _object(payload, "reports")
+        }
+    except messages.InvalidMessage as error:
+        raise InvalidNews(f"a report cannot be read: {error}") from error
+    return Peers(reports, tuple(silent) if isinstance(silent, list) else ())
 
 
 def _joined(payload: Mapping[str, Any]) -> Joined:
