@@ -20,7 +20,9 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import REGISTRY
 
+from bridge import crypto as encryption
 from bridge.config import Settings
+from bridge.crypto import Crypto
 from bridge.errors import ColloqueError
 from bridge.matrix import appservice, registration
 from bridge.matrix.admission import Admission
@@ -30,7 +32,7 @@ from bridge.matrix.delayed import DelayedEvents
 from bridge.matrix.guarded import Guarded
 from bridge.matrix.openid import OpenId
 from bridge.matrix.outbox import Sender
-from bridge.matrix.own_membership import OwnMembership
+from bridge.matrix.own_membership import DEVICE_ID, OwnMembership
 from bridge.matrix.registration import Registration
 from bridge.matrix.rtc_proxy import rtc_routes
 from bridge.media.keys import ApiKey, api_key
@@ -49,7 +51,7 @@ from bridge.rooms.sites import Sites
 from bridge.rooms.worker import Rooms
 from bridge.scribe.link import ScribeLink
 from bridge.store.conferences import Conferences
-from bridge.store.database import DATABASE_ERRORS, open_database
+from bridge.store.database import DATABASE_ERRORS, Database, open_database
 from bridge.web.app import web_app
 
 log = logging.getLogger(__name__)
@@ -85,6 +87,7 @@ class Bridge:
     settings: Settings
     homeserver: Homeserver
     sender: Sender
+    crypto: Crypto | None
     catch_up: CatchUp
     conferences: Conferences
     rooms: Rooms
@@ -101,7 +104,9 @@ class Bridge:
 
     def work(self) -> list[Coroutine[Any, Any, None]]:
         """What runs for as long as the bridge does."""
+        encrypted = [self.crypto.run()] if self.crypto else []
         return [
+            *encrypted,
             self.supervisor.run(),
             self.rooms.run(),
             self.sender.run(),
@@ -112,7 +117,9 @@ class Bridge:
             self.janitor.run(),
             self.own_membership.run(),
             self.link.run(),
-            keep_in_touch(self.homeserver, self.sender, self.catch_up, self.conferences),
+            keep_in_touch(
+                self.homeserver, self.sender, self.catch_up, self.conferences, self.crypto
+            ),
         ]
 
 
@@ -135,8 +142,9 @@ async def bridge_of(settings: Settings) -> AsyncIterator[Bridge]:
         guarded = Guarded(settings.federation)
         stack.push_async_callback(guarded.close)
         stores = Stores.over(db)
+        crypto = await _encryption(settings, granted, db, homeserver)
         leaves = Leaves(stores.leaves, media, DelayedEvents(homeserver, guarded))
-        yield _wired(settings, granted, key, stores, homeserver, media, openid, leaves)
+        yield _wired(settings, granted, key, stores, homeserver, media, openid, leaves, crypto)
 
 
 def _wired(
@@ -148,9 +156,12 @@ def _wired(
     media: MediaServer,
     openid: OpenId,
     leaves: Leaves,
+    crypto: Crypto | None,
 ) -> Bridge:
-    house = House.of(settings, granted.bot(settings.homeserver.server_name))
-    sender = Sender(stores.db, homeserver)
+    house = House.of(
+        settings, granted.bot(settings.homeserver.server_name), encryption=crypto is not None
+    )
+    sender = Sender(stores.db, homeserver, encryption=crypto)
 
     def handled(room_ids: Iterable[str]) -> None:
         for room_id in room_ids:
@@ -159,9 +170,10 @@ def _wired(
             errands.wake([room_id])
             sites.wake([room_id])
 
-    rooms = Rooms(
-        stores, Conductor(house, stores, homeserver), on_handled=handled, registry=REGISTRY
-    )
+    conductor = Conductor(house, stores, homeserver, crypto=crypto)
+    rooms = Rooms(stores, conductor, on_handled=handled, registry=REGISTRY)
+    if crypto:
+        crypto.on_unlocked = rooms.wake
     link = ScribeLink(settings.path(settings.scribe.socket), rooms.segments, rooms.session)
     access = _scribe_access(settings, key)
     reconciler = Reconciler(house, stores, media, link, access, take=rooms.take, members=homeserver)
@@ -185,6 +197,7 @@ def _wired(
         rooms.wake,
         server_name=settings.homeserver.server_name,
         on_to_device=_to_device(sites),
+        take=crypto.take if crypto else None,
     )
     app.add_routes(sites.routes())
     app.add_routes(rtc_routes(settings, granted.hs_token, admission))
@@ -192,6 +205,7 @@ def _wired(
         settings=settings,
         homeserver=homeserver,
         sender=sender,
+        crypto=crypto,
         catch_up=CatchUp(stores.db, homeserver, rooms.wake),
         conferences=stores.conferences,
         rooms=rooms,
@@ -200,7 +214,11 @@ def _wired(
         sites=sites,
         leaves=leaves,
         janitor=Janitor(house, stores, media, take=rooms.take),
-        own_membership=OwnMembership(homeserver, house.service_url),
+        own_membership=OwnMembership(
+            homeserver,
+            house.service_url,
+            device_id=crypto.device_id if crypto else DEVICE_ID,
+        ),
         link=link,
         supervisor=supervisor,
         appservice=app,
@@ -228,6 +246,27 @@ def _to_device(sites: Sites) -> Callable[[dict[str, Any]], None]:
             sites.to_device.take(message)
 
     return take
+
+
+async def _encryption(
+    settings: Settings, granted: Registration, db: Database, homeserver: Homeserver
+) -> Crypto | None:
+    """Encryption, or None (with the reason in the log) where encrypted rooms are not served."""
+    if not settings.encryption.enabled:
+        log.info("encrypted rooms are not served: encryption.enabled is false")
+        return None
+    if not encryption.installed():
+        log.warning("encrypted rooms are not served: install the extra `encryption` (python-olm)")
+        return None
+    if not granted.has_device:
+        log.warning(
+            "encrypted rooms are not served: the registration has no org.matrix.msc3202 or"
+            " de.sorunome.msc2409.push_ephemeral (`generate-registration` writes both)"
+        )
+        return None
+    from bridge.crypto.engine import open_engine  # needs python-olm, which may not be there
+
+    return await open_engine(settings, db, homeserver)
 
 
 def _answer(link: ScribeLink) -> Any:
@@ -279,7 +318,11 @@ async def serving(app: web.Application, listen: str) -> AsyncIterator[None]:
 
 
 async def keep_in_touch(
-    homeserver: Homeserver, sender: Sender, catch_up: CatchUp, conferences: Conferences
+    homeserver: Homeserver,
+    sender: Sender,
+    catch_up: CatchUp,
+    conferences: Conferences,
+    crypto: Crypto | None = None,
 ) -> None:
     """Be registered, and be tried again at once after either of us was away."""
     reached, registered, complete = True, False, False
@@ -293,6 +336,8 @@ async def keep_in_touch(
             if not reached:
                 log.info("the homeserver is there again")
                 sender.wake()
+            if crypto and not (reached and complete):
+                await crypto.missed()
             # A homeserver that restarted lost what it had not delivered yet. Between two pings
             # that goes unnoticed, so rooms with a conference are looked into each time.
             await catch_up.once(await conferences.active() if reached and complete else None)

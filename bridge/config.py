@@ -138,6 +138,17 @@ class Federation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Encryption:
+    """Encrypted rooms: the bridge reads and writes in them as a device of its own."""
+
+    enabled: bool = _setting(
+        True,
+        "false: in encrypted rooms there are calls, but no commands and no record. Needs the\n"
+        "extra `encryption` (python-olm) and a registration that `generate-registration` wrote.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything the bridge can be told."""
 
@@ -149,6 +160,7 @@ class Settings:
     scribe: Scribe = _section(Scribe)
     conference: Conference = _section(Conference)
     federation: Federation = _section(Federation)
+    encryption: Encryption = _section(Encryption)
     data_dir: str = _setting("data", "Keys, sockets and process records of this bridge.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
         "INFO", "How much is logged."

@@ -48,7 +48,12 @@ Handler = Callable[[ToDevice], Awaitable[None]]
 
 
 class Crypto(Protocol):
-    """Encryption as the rest of the bridge uses it."""
+    """Encryption as the rest of the bridge uses it.
+
+    `on_unlocked` is told which rooms have something to read now.
+    """
+
+    on_unlocked: Callable[[set[str]], None]
 
     @property
     def device_id(self) -> str:
@@ -95,6 +100,12 @@ class Crypto(Protocol):
         A message counts as processed when its handler returned: until then it is brought again,
         also after a restart. Those of one sender come in order.
         """
+
+    async def current(self, room_id: str, sealed: dict[str, Any]) -> bool:
+        """Whether what `encrypt` made before may still be sent as it is: nobody left since."""
+
+    async def missed(self) -> None:
+        """Either of us was away: what the homeserver had to tell meanwhile may be lost."""
 
     async def run(self) -> None:
         """Work until cancelled: the device's keys, other people's devices, handlers."""

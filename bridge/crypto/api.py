@@ -95,7 +95,7 @@ class KeyApi:
 
     @property
     def _as_device(self) -> dict[str, str]:
-        # The second is what Synapse before 1.150 called the first.
+        # The third is what older homeservers know the second by (MSC3202).
         return {
             "user_id": self.mxid,
             "device_id": self.device_id,

@@ -11,7 +11,7 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
@@ -32,6 +32,9 @@ _TO_DEVICE = "de.sorunome.msc2409.to_device"
 EVENTS = Counter("colloque_matrix_events_total", "Room events taken in.", ["outcome"])
 
 
+Take = Callable[[dict[str, Any]], Awaitable[None]]
+
+
 def _clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -42,15 +45,17 @@ def routes(
     on_commit: Callable[[set[str]], None],
     *,
     server_name: str,
+    take: Take | None = None,
     now_ms: Callable[[], int] = _clock_ms,
     on_to_device: Callable[[dict[str, Any]], None] | None = None,
 ) -> web.Application:
     """The application (with full paths) to serve at `appservice.listen`.
 
-    `on_commit` is told, after each commit, which rooms have something new. `on_to_device` is given
-    each to-device message to the bot; it must not block, and what it does is not durable.
+    `on_commit` is told, after each commit, which rooms have something new. `take` keeps what a
+    transaction says to the bot's device, before its events. `on_to_device` is given each to-device
+    message to the bot; it must not block, and what it does is not durable.
     """
-    door = _Door(inbox, registration.bot(server_name), on_commit, now_ms, on_to_device)
+    door = _Door(inbox, registration.bot(server_name), on_commit, take, now_ms, on_to_device)
     app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[_only(registration.hs_token)])
     app.add_routes(
         [
@@ -69,12 +74,14 @@ class _Door:
         inbox: Inbox,
         bot: str,
         on_commit: Callable[[set[str]], None],
+        take: Take | None,
         now_ms: Callable[[], int],
         on_to_device: Callable[[dict[str, Any]], None] | None,
     ) -> None:
         self._inbox = inbox
         self._bot = bot
         self._on_commit = on_commit
+        self._take = take
         self._now_ms = now_ms
         self._on_to_device = on_to_device
 
@@ -89,6 +96,8 @@ class _Door:
         EVENTS.labels("taken").inc(len(entries))
         EVENTS.labels("passed over").inc(len(events) - len(entries))
         try:
+            # Keys before the messages they open.
+            await self._keep_keys(document)
             rooms = await self._inbox.commit(entries, now_ms=self._now_ms())
         except DATABASE_ERRORS as error:
             # Not 200: the homeserver keeps the transaction and brings it again.
@@ -100,6 +109,16 @@ class _Door:
             for message in _to_device(document, self._bot):
                 self._on_to_device(message)
         return web.json_response({})
+
+    async def _keep_keys(self, document: dict[str, Any]) -> None:
+        if self._take is None:
+            return
+        try:
+            await self._take(document)
+        except DATABASE_ERRORS:
+            raise
+        except Exception:  # a defect: refused, the transaction would come back for ever
+            log.exception("what a transaction says to the bot's device cannot be taken in")
 
     async def user(self, request: web.Request) -> web.Response:
         if request.match_info["user_id"] == self._bot:
@@ -118,7 +137,7 @@ def entry_of(event: Any, bot: str) -> NewEntry | None:
     value = wire.parse(event)
     if value is None or not (storable_id(value.room_id) and storable_id(value.event_id)):
         return None
-    if isinstance(value, wire.IncomingMessage) and value.sender == bot:
+    if isinstance(value, wire.IncomingMessage | wire.Sealed) and value.sender == bot:
         return None  # our own words
     return NewEntry(value.room_id, "matrix", value.event_id, event)
 

@@ -16,9 +16,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from typing import Any, Protocol
 
 from prometheus_client import Counter
 
+from bridge.errors import Unavailable
 from bridge.matrix import references, wire
 from bridge.matrix.client import Homeserver, HomeserverError, Unreachable
 from bridge.store.database import DATABASE_ERRORS, Database
@@ -39,6 +41,17 @@ def _clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class Encryption(Protocol):
+    """What the sender asks of bridge.crypto."""
+
+    async def encrypts(self, room_id: str) -> bool: ...
+    async def encrypt(
+        self, room_id: str, event_type: str, content: dict[str, Any]
+    ) -> tuple[str, dict[str, Any]]: ...
+    async def current(self, room_id: str, sealed: dict[str, Any]) -> bool: ...
+    async def encrypt_file(self, data: bytes) -> tuple[bytes, dict[str, Any]]: ...
+
+
 class Sender:
     """Sends what the store's outbox holds, for as long as `run()` runs."""
 
@@ -47,11 +60,13 @@ class Sender:
         db: Database,
         homeserver: Homeserver,
         *,
+        encryption: Encryption | None = None,
         first_pause_s: float = 1.0,
         now_ms: Callable[[], int] = _clock_ms,
     ) -> None:
         self._outbox = Outbox(db)
         self._homeserver = homeserver
+        self._encryption = encryption
         self._first_pause_s = first_pause_s
         self._now_ms = now_ms
         self._lines: dict[str, asyncio.Task[None]] = {}
@@ -112,7 +127,7 @@ class Sender:
             try:
                 async with self._slots:
                     await self._outbox.sent(row, await self._send(row))
-            except (HomeserverError, Unreachable) as error:
+            except (HomeserverError, Unavailable) as error:
                 if _permanent(error):
                     await self._refuse(row, error)
                     break
@@ -134,7 +149,7 @@ class Sender:
         out = row.outgoing
         content = await self._resolved(out)
         if out.room_id in self._in_doubt:
-            event_id = await self._find(out, content)
+            event_id = await self._find(row, content)
             if event_id is not None:
                 FOUND.inc()
                 log.info("%s in %s had arrived", out.txn_id, out.room_id)
@@ -147,11 +162,26 @@ class Sender:
             )
         if out.kind == "file":
             content = await self._with_file(row, content)
-        return await self._homeserver.send_message(
-            out.room_id, out.type, {**content, wire.TXN: out.txn_id}, out.txn_id
-        )
+        event_type, content = await self._as_sent(row, {**content, wire.TXN: out.txn_id})
+        return await self._homeserver.send_message(out.room_id, event_type, content, out.txn_id)
 
-    async def _resolved(self, out: Outgoing) -> dict[str, object]:
+    async def _as_sent(self, row: Queued, content: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Type and content as the room wants them now: it may be encrypted since this was said.
+
+        The same message is encrypted once, unless somebody has its key who has left since: its
+        ciphertext is how it is found again after an answer was lost.
+        """
+        out = row.outgoing
+        if self._encryption is None:
+            return out.type, content
+        if row.sealed is not None and await self._encryption.current(out.room_id, row.sealed):
+            return wire.ENCRYPTED, row.sealed
+        event_type, made = await self._encryption.encrypt(out.room_id, out.type, content)
+        if event_type == wire.ENCRYPTED:
+            await self._outbox.sealed(row, made)
+        return event_type, made
+
+    async def _resolved(self, out: Outgoing) -> dict[str, Any]:
         mentioned = references.mentioned(out.content)
         known = await self._outbox.find(mentioned) if mentioned else {}
         events = {
@@ -161,22 +191,35 @@ class Sender:
         }
         return references.resolve(out.content, events)
 
-    async def _with_file(self, row: Queued, content: dict[str, object]) -> dict[str, object]:
-        out, mxc = row.outgoing, row.mxc
-        if mxc is None:
-            mxc = await self._homeserver.upload(out.blob or b"", out.media_type, out.file_name)
-            await self._outbox.uploaded(row, mxc)
+    async def _with_file(self, row: Queued, content: dict[str, Any]) -> dict[str, Any]:
+        out = row.outgoing
         described = {"mimetype": out.media_type, "size": row.size}
         return {
             "msgtype": wire.FILE,
             "body": out.file_name,
             **content,
-            "url": mxc,
+            **await self._where(row),
             "info": described,
             "filename": out.file_name,
         }
 
-    async def _find(self, out: Outgoing, content: dict[str, object]) -> str | None:
+    async def _where(self, row: Queued) -> dict[str, Any]:
+        """`url`, or `file` with what decrypts it; uploaded now where it is not there yet."""
+        out, mxc = row.outgoing, row.mxc
+        if self._encryption is None or not await self._encryption.encrypts(out.room_id):
+            if mxc is None or row.file_info is not None:
+                mxc = await self._homeserver.upload(out.blob or b"", out.media_type, out.file_name)
+                await self._outbox.uploaded(row, mxc)
+            return {"url": mxc}
+        info = row.file_info
+        if mxc is None or info is None:
+            data, info = await self._encryption.encrypt_file(out.blob or b"")
+            mxc = await self._homeserver.upload(data, "application/octet-stream", "encrypted")
+            await self._outbox.uploaded(row, mxc, info)
+        return {"file": {**info, "url": mxc}}
+
+    async def _find(self, row: Queued, content: dict[str, Any]) -> str | None:
+        out = row.outgoing
         if out.kind == "state":
             return None  # setting the same state twice is setting it once
         try:
@@ -186,17 +229,20 @@ class Sender:
                 raise
             return None  # whoever cannot read the room cannot send either, and is told so next
         for event in events:
-            if _is_this(event, out, content):
+            if _is_this(event, row, content):
                 return str(event["event_id"])
         return None
 
-    def _doubt(self, room_id: str, error: HomeserverError | Unreachable) -> None:
-        carried_out = error.sent if isinstance(error, Unreachable) else error.status >= 500
+    def _doubt(self, room_id: str, error: HomeserverError | Unavailable) -> None:
+        if isinstance(error, HomeserverError):
+            carried_out = error.status >= 500
+        else:
+            carried_out = isinstance(error, Unreachable) and error.sent
         if carried_out:
             self._in_doubt.add(room_id)
 
     async def _pause(
-        self, row: Queued, error: HomeserverError | Unreachable, failures: int
+        self, row: Queued, error: HomeserverError | Unavailable, failures: int
     ) -> None:
         RETRIED.inc()
         pause = min(_LONGEST_PAUSE_S, self._first_pause_s * 2 ** min(failures - 1, 10))
@@ -212,7 +258,7 @@ class Sender:
         except TimeoutError:
             return
 
-    async def _refuse(self, row: Queued, error: HomeserverError | Unreachable) -> None:
+    async def _refuse(self, row: Queued, error: HomeserverError | Unavailable) -> None:
         forbidden = isinstance(error, HomeserverError) and error.status == 403
         await self._set_aside(row, str(error), forbidden=forbidden)
 
@@ -227,7 +273,7 @@ class Sender:
         self._back = asyncio.Event()
 
 
-def _permanent(error: HomeserverError | Unreachable) -> bool:
+def _permanent(error: HomeserverError | Unavailable) -> bool:
     """Whether repeating the same request can only fail again.
 
     401 (our token is not known) is not: it is the administrator's to mend, and nothing said in a
@@ -240,12 +286,14 @@ def _permanent(error: HomeserverError | Unreachable) -> bool:
     )
 
 
-def _is_this(event: dict[str, object], out: Outgoing, content: dict[str, object]) -> bool:
-    found = event.get("content")
+def _is_this(event: dict[str, Any], row: Queued, content: dict[str, Any]) -> bool:
+    out, found = row.outgoing, event.get("content")
     found = found if isinstance(found, dict) else {}
     if not isinstance(event.get("event_id"), str):
         return False
     if out.kind == "redaction":
         target = found.get("redacts") or event.get("redacts")
         return event.get("type") == wire.REDACTION and target == content["redacts"]
+    if row.sealed is not None and found.get("ciphertext") == row.sealed["ciphertext"]:
+        return True
     return bool(found.get(wire.TXN) == out.txn_id)

@@ -81,6 +81,10 @@ class _Stay:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
+DEVICE_ID = "COLLOQUE"
+"""The bot's device where it has none of its own (encryption is off)."""
+
+
 class OwnMembership:
     """Publishes and withdraws. `run()` keeps what is published alive; without it all ends in 18 s.
 
@@ -92,7 +96,7 @@ class OwnMembership:
         homeserver: Homeserver,
         service_url: str,
         *,
-        device_id: str = "COLLOQUE",
+        device_id: str = DEVICE_ID,
         leave_after_ms: int = LEAVE_AFTER_MS,
         put_off_every_s: float = PUT_OFF_EVERY_S,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,

@@ -29,6 +29,8 @@ class Registration:
     user_namespaces: tuple[str, ...] = ()
     proxy_prefix: str | None = None
     scopes: tuple[str, ...] = ()
+    has_device: bool = False
+    """The homeserver lets the bot have a device, and tells us what is sent to it."""
 
     def bot(self, server_name: str) -> str:
         """The bot's Matrix id."""
@@ -67,9 +69,15 @@ def _registration(document: dict[str, Any], path: Path) -> Registration:
         user_namespaces=_namespaces(document, path),
         proxy_prefix=document.get("io.element.msc4512.proxy_prefix"),
         scopes=tuple(document.get("io.element.msc4502.scopes") or ()),
+        has_device=all(document.get(name) is True for name in _DEVICE_FLAGS),
     )
 
 
+_DEVICE_FLAGS = (
+    "io.element.msc4190",
+    "org.matrix.msc3202",
+    "de.sorunome.msc2409.push_ephemeral",
+)
 _REQUIRED = ("id", "url", "sender_localpart", "as_token", "hs_token")
 
 
@@ -153,6 +161,13 @@ namespaces:
 
 # MSC4190: devices without a login. Required where a Matrix Authentication Service signs people in.
 io.element.msc4190: true
+
+# MSC3202 and MSC2409: the homeserver tells the bridge what is sent to the bot's device, so that it
+# can read and write in encrypted rooms. Synapse needs `experimental_features:
+# {msc2409_to_device_messages_enabled: true, msc3202_transaction_extensions: true}`.
+org.matrix.msc3202: true
+receive_ephemeral: true
+de.sorunome.msc2409.push_ephemeral: true
 
 # MSC4512: the homeserver passes call-token requests of its users and of other homeservers to the
 # bridge. Synapse needs `experimental_features: {msc4512_enabled: true}`.

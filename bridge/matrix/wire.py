@@ -23,6 +23,17 @@ POWER_LEVELS = "m.room.power_levels"
 ROOM_NAME = "m.room.name"
 ENCRYPTION = "m.room.encryption"
 TOMBSTONE = "m.room.tombstone"
+ENCRYPTED = "m.room.encrypted"
+REACTION = "m.reaction"
+
+OLM = "m.olm.v1.curve25519-aes-sha2"
+MEGOLM = "m.megolm.v1.aes-sha2"
+ROOM_KEY = "m.room_key"
+FORWARDED_ROOM_KEY = "m.forwarded_room_key"
+ROOM_KEY_REQUEST = "m.room_key_request"
+DUMMY = "m.dummy"
+CALL_KEYS = "io.element.call.encryption_keys"
+"""To-device, by Olm: the media keys of one device in a call."""
 
 CONFERENCE = "eu.colloque.conference"
 """State, key "": what the room wishes. Any moderator may write it."""
@@ -134,7 +145,17 @@ class CallMembership:
     event: dict[str, Any]
 
 
-Incoming = IncomingMessage | MemberChange | StateChange | CallMembership | Redacted
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """An encrypted event: what it is, its key tells."""
+
+    room_id: str
+    event_id: str
+    sender: str
+    ts: int
+
+
+Incoming = IncomingMessage | MemberChange | StateChange | CallMembership | Redacted | Sealed
 
 _CALL_MEMBERSHIPS = frozenset({CALL_MEMBER, RTC_MEMBER, RTC_MEMBER_STABLE})
 
@@ -164,6 +185,8 @@ def parse(event: object) -> Incoming | None:
         return _message(head, content)
     if kind == REDACTION:
         return _redaction(head, event, content)
+    if kind == ENCRYPTED:
+        return Sealed(**head)
     return None
 
 

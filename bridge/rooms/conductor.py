@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from bridge import text
+from bridge.crypto import Crypto
 from bridge.domain import happenings, wish
 from bridge.domain.conference import Conference
 from bridge.ids import ROOM_CALL
@@ -25,6 +26,7 @@ from bridge.rooms.gather import Asked, Gathered, Gatherer, Homeserver, News, nam
 from bridge.rooms.house import House, Stores
 from bridge.rooms.ledger import Ledger
 from bridge.rooms.requests import TOO_OLD_MS
+from bridge.rooms.sealed import Unsealing
 from bridge.store.grants import Grant
 from bridge.store.inbox import Entry
 from bridge.store.utterances import Utterance
@@ -41,17 +43,26 @@ class Conductor:
         stores: Stores,
         homeserver: Homeserver,
         *,
+        crypto: Crypto | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         new_id: Callable[[], str] = lambda: secrets.token_hex(6),
     ) -> None:
         self._house = house
         self._stores = stores
         self._gatherer = Gatherer(house, stores, homeserver, clock_ms)
+        self._unsealing = Unsealing(house, stores, crypto, clock_ms) if crypto else None
         self._clock_ms = clock_ms
         self._new_id = new_id
 
     async def handle(self, entry: Entry) -> None:
-        """Carry out one entry and mark it done, in one transaction."""
+        """Carry out one entry and mark it done, in one transaction.
+
+        An encrypted one whose key has not come is put by instead.
+        """
+        opened = await self._unsealing.open(entry) if self._unsealing else entry
+        if opened is None:
+            return
+        entry = opened
         told = self._gatherer.read(entry)
         gathered = Gathered() if told is None else await self._gatherer.gather(entry, told)
         db = self._stores.db
@@ -120,7 +131,7 @@ class Conductor:
         for problem in problems:
             detail = text.say(problem.key, ledger.language, **problem.values)
             ledger.say("wish.problem", problem=detail)
-        if ledger.facts.encrypted and wanted.transcript:
+        if wanted.transcript and not ledger.can_write_down:
             ledger.say("transcript.encrypted")
         if ledger.running:
             wanted = replace(ledger.wish, active=wanted.active)
@@ -155,7 +166,8 @@ class Conductor:
         self, ledger: Ledger, change: wire.MemberChange, gathered: Gathered
     ) -> None:
         if gathered.joined:
-            ledger.say("hello.encrypted" if ledger.facts.encrypted else "hello")
+            deaf = ledger.facts.encrypted and not self._house.encryption
+            ledger.say("hello.encrypted" if deaf else "hello")
             ledger.show_card()
             # What the room has wished for before we came is wished for now.
             await self._wish(ledger, by=change.sender, age_ms=0, was=None)

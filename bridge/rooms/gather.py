@@ -120,7 +120,7 @@ class Gatherer:
         event = wire.parse(entry.payload)
         if isinstance(event, wire.CallMembership):
             return event  # the bot's own too: it clears what others have left
-        if event is None or event.sender == self._house.bot:
+        if event is None or isinstance(event, wire.Sealed) or event.sender == self._house.bot:
             return None
         if isinstance(event, wire.IncomingMessage):
             # Other bots' notices, other bridges' messages and edits are nobody's command.

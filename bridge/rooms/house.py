@@ -69,9 +69,11 @@ class House:
     defaults: Wish
     rules: Rules
     allow_servers: tuple[str, ...]
+    encryption: bool = False
+    """The bot reads and writes in encrypted rooms."""
 
     @classmethod
-    def of(cls, settings: Settings, bot: str) -> House:
+    def of(cls, settings: Settings, bot: str, *, encryption: bool = False) -> House:
         """As configured."""
         conference = settings.conference
         return cls(
@@ -86,6 +88,7 @@ class House:
             ),
             rules=Rules(empty_timeout_ms=conference.empty_timeout_s * 1000),
             allow_servers=tuple(settings.federation.allow_servers),
+            encryption=encryption,
         )
 
     def admits(self, user_id: str) -> bool:

@@ -111,14 +111,21 @@ class Ledger:
         return newest if newest is not None and newest.phase == "running" else None
 
     @property
+    def can_write_down(self) -> bool:
+        """Whether captions and a transcript of this room's calls can be had at all.
+
+        Not where it is encrypted: so is the sound of its calls, and the scribe has no keys.
+        """
+        return not self.facts.encrypted
+
+    @property
     def wish(self) -> Wish:
         """What the room wants and can have.
 
-        An encrypted room has no record in clear text, and nobody is written down in a room where
-        the bot cannot show it.
+        Nobody is written down in a room where the bot cannot show it.
         """
         wanted = self.facts.read_wish(self.house.defaults)
-        if self.facts.encrypted or not self.facts.joined:
+        if not self.can_write_down or not self.facts.joined:
             return replace(wanted, captions=False, transcript=False)
         return wanted
 

@@ -79,7 +79,7 @@ async def _recorded(asking: Asking, name: str, now: bool) -> None:
         _how(asking, name, now)
     elif not asking.may_change_wish():
         return
-    elif asking.ledger.facts.encrypted and switch:
+    elif switch and not asking.ledger.can_write_down:
         asking.say(f"{name}.encrypted")
     else:
         await _write(asking, name, switch)

@@ -22,6 +22,7 @@ from bridge.rooms import news
 from bridge.rooms.conductor import Conductor
 from bridge.rooms.house import Stores
 from bridge.rooms.ledger import read_conferences
+from bridge.rooms.sealed import KEY_WAIT_MS
 from bridge.rooms.turns import Turns
 from bridge.store.database import DATABASE_ERRORS
 from bridge.store.inbox import Entry, NewEntry
@@ -32,6 +33,7 @@ ATTEMPTS = 5
 _WAITED_FOR: tuple[type[Exception], ...] = (Unavailable, HomeserverError, *DATABASE_ERRORS)
 FIRST_REST_S, LAST_REST_S = 0.5, 10.0
 SWEEP_S = 10.0
+UNLOCK_S = 2.0
 
 Woken = Callable[[Iterable[str]], None]
 
@@ -76,6 +78,7 @@ class Rooms:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._turns.run())
             tasks.create_task(self._sweep())
+            tasks.create_task(self._unlock())
 
     async def idle(self) -> None:
         """Return when nothing is left to handle."""
@@ -110,6 +113,16 @@ class Rooms:
             except DATABASE_ERRORS as error:
                 log.error("the inbox cannot be read: %s", error)
             await asyncio.sleep(SWEEP_S)
+
+    async def _unlock(self) -> None:
+        """Bring back encrypted entries whose key did not come in time: somebody is to be told."""
+        while True:
+            try:
+                before_ms = self._clock_ms() - KEY_WAIT_MS
+                self.wake(await self._stores.inbox.unlock_old(before_ms))
+            except DATABASE_ERRORS as error:
+                log.error("the inbox cannot be read: %s", error)
+            await asyncio.sleep(UNLOCK_S)
 
     async def _room_of(self, conference: str) -> str | None:
         for room_id in await self._stores.conferences.active():

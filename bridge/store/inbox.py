@@ -107,6 +107,38 @@ class Inbox:
             "set_aside" if give_up else "waiting",
         )
 
+    async def lock(self, entry: Entry, key: str) -> None:
+        """Put an entry by until `unlock(key)` or `unlock_old`. Others of its room go on."""
+        await self._db.execute(
+            "UPDATE inbox SET state = 'locked', reason = $2 WHERE seq = $1", entry.seq, key
+        )
+
+    async def unlock(self, conn: Connection, key: str) -> set[str]:
+        """What was locked by this key waits again. Returns the rooms it is in."""
+        rows = await conn.fetch(
+            "UPDATE inbox SET state = 'waiting' WHERE state = 'locked' AND reason = $1"
+            " RETURNING room_id",
+            key,
+        )
+        return {row["room_id"] for row in rows}
+
+    async def unlock_old(self, before_ms: int) -> set[str]:
+        """The same for what came before that time, whatever it was locked by."""
+        rows = await self._db.fetch(
+            "UPDATE inbox SET state = 'waiting' WHERE state = 'locked' AND received_ms < $1"
+            " RETURNING room_id",
+            before_ms,
+        )
+        return {row["room_id"] for row in rows}
+
+    async def set_aside(self, conn: Connection, entry: Entry, reason: str) -> None:
+        """It cannot be handled, ever; inside the transaction that says so. Drops what it said."""
+        await conn.execute(
+            "UPDATE inbox SET state = 'set_aside', payload = NULL, reason = $2 WHERE seq = $1",
+            entry.seq,
+            plain(reason)[:2000],
+        )
+
     async def _insert(self, conn: Connection, entry: NewEntry, now_ms: int) -> bool:
         seq = await conn.fetchval(
             "INSERT INTO inbox (room_id, kind, key, payload, received_ms)"

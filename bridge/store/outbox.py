@@ -44,7 +44,8 @@ class Outgoing:
 class Queued:
     """A stored row that waits to be sent.
 
-    `size`: bytes of its file. `mxc`: where that was uploaded already (`blob` is None then).
+    `size`: bytes of its file. `mxc`: where that was uploaded already; `file_info`: how to decrypt
+    it there, None where it lies in clear. `sealed`: its content as it was encrypted to be sent.
     """
 
     seq: int
@@ -52,6 +53,8 @@ class Queued:
     size: int
     mxc: str | None
     attempts: int
+    sealed: dict[str, Any] | None = None
+    file_info: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,17 +125,28 @@ class Outbox:
                     )
         return found
 
-    async def uploaded(self, row: Queued, mxc: str) -> None:
+    async def uploaded(
+        self, row: Queued, mxc: str, file_info: dict[str, Any] | None = None
+    ) -> None:
         """Remember where the file lies, so that it is uploaded once."""
         await self._db.execute(
-            "UPDATE outbox SET mxc = $2, blob = NULL WHERE seq = $1", row.seq, mxc
+            "UPDATE outbox SET mxc = $2, file_info = $3 WHERE seq = $1",
+            row.seq,
+            mxc,
+            None if file_info is None else dumped(file_info),
+        )
+
+    async def sealed(self, row: Queued, content: dict[str, Any]) -> None:
+        """Remember what it looks like encrypted, before it is sent: so that it is found again."""
+        await self._db.execute(
+            "UPDATE outbox SET sealed = $2 WHERE seq = $1", row.seq, dumped(content)
         )
 
     async def sent(self, row: Queued, event_id: str) -> None:
         """The homeserver has it: only the event id is kept."""
         await self._db.execute(
             "UPDATE outbox SET state = 'sent', event_id = $2, content = '{}', blob = NULL,"
-            " if_forbidden = NULL, reason = NULL WHERE seq = $1",
+            " sealed = NULL, file_info = NULL, if_forbidden = NULL, reason = NULL WHERE seq = $1",
             row.seq,
             event_id,
         )
@@ -228,4 +242,6 @@ def _queued(row: dict[str, Any]) -> Queued:
         size=row["size"],
         mxc=row["mxc"],
         attempts=row["attempts"],
+        sealed=None if row["sealed"] is None else loaded(row["sealed"]),
+        file_info=None if row["file_info"] is None else loaded(row["file_info"]),
     )

@@ -180,6 +180,48 @@ async def _peer_utterances(conn: Connection, scheme: Scheme) -> None:
     )
 
 
+_ENCRYPTION = (
+    # Rooms that are encrypted stay so, whatever their state says later.
+    "CREATE TABLE e2ee_room (room_id TEXT PRIMARY KEY, settings TEXT NOT NULL)",
+    # Whose device list changed since it was read.
+    "CREATE TABLE e2ee_outdated (user_id TEXT PRIMARY KEY, mark BIGINT NOT NULL)",
+    # To-device messages have no id of their own: this is what they looked like.
+    "CREATE TABLE e2ee_seen (digest TEXT PRIMARY KEY, seen_ms BIGINT NOT NULL)",
+    # Decrypted, and not handled yet.
+    """CREATE TABLE e2ee_to_device (
+        seq         SERIAL,
+        sender      TEXT NOT NULL,
+        sender_key  TEXT NOT NULL,
+        signing_key TEXT NOT NULL,
+        type        TEXT NOT NULL,
+        content     TEXT NOT NULL,
+        received_ms BIGINT NOT NULL
+    )""",
+    # Which devices have the key of the room's present Megolm session.
+    """CREATE TABLE e2ee_share (
+        session_id   TEXT NOT NULL,
+        identity_key TEXT NOT NULL,
+        room_id      TEXT NOT NULL,
+        user_id      TEXT NOT NULL,
+        device_id    TEXT NOT NULL,
+        PRIMARY KEY (session_id, identity_key)
+    )""",
+    "CREATE INDEX e2ee_share_room ON e2ee_share (room_id)",
+    "CREATE INDEX inbox_locked ON inbox (reason) WHERE state = 'locked'",
+    "ALTER TABLE outbox ADD COLUMN sealed TEXT",
+    "ALTER TABLE outbox ADD COLUMN file_info TEXT",
+)
+
+
+async def _encryption(conn: Connection, scheme: Scheme) -> None:
+    serial = "INTEGER PRIMARY KEY AUTOINCREMENT"
+    for statement in _ENCRYPTION:
+        statement = statement.replace(
+            "SERIAL", serial if scheme == Scheme.SQLITE else "BIGSERIAL PRIMARY KEY"
+        )
+        await conn.execute(statement)
+
+
 upgrades: tuple[tuple[str, Step], ...] = (
     ("Inbox, outbox, rooms, conferences, grants, utterances", _first_tables),
     ("Until when the rooms are complete", _marks),
@@ -187,4 +229,5 @@ upgrades: tuple[tuple[str, Step], ...] = (
     ("Leaves that clients handed over", _delegated_leaves),
     ("Memberships of calls", _memberships),
     ("What was said at other sites", _peer_utterances),
+    ("Encrypted rooms", _encryption),
 )

@@ -43,6 +43,10 @@ SENTENCES: dict[str, str] = {
         "Hello; this room is encrypted and I cannot read commands here: start the call with the "
         "call button. For help, in a room that is not encrypted: {prefix} help."
     ),
+    "encrypted.unreadable": (
+        "{name}, I cannot read your encrypted message: its key did not reach me. Send it once "
+        "more; if that does not help, sign out of your app and in again, or use the call button."
+    ),
     "help": (
         "What you can type:\n"
         "\n"
@@ -101,7 +105,7 @@ SENTENCES: dict[str, str] = {
     "transcript.on": "The transcript is on: what is said will be written in this room.",
     "transcript.off": "The transcript is off.",
     "transcript.encrypted": (
-        "This room is encrypted: I write no transcript here, it would not be encrypted."
+        "This room is encrypted, and so is the sound of its calls: I write no transcript here."
     ),
     "language.now": "My language: {language_now}. Spoken language: {spoken}.",
     "language.argument": (

@@ -43,6 +43,11 @@ SENTENCES: dict[str, str] = {
         "Bonjour ; ce salon est chiffré et je ne peux pas y lire de commandes : lancez l’appel "
         "avec le bouton d’appel. Pour l’aide, dans un salon non chiffré : {prefix} help."
     ),
+    "encrypted.unreadable": (
+        "{name}, je ne peux pas lire votre message chiffré : sa clé ne m’est pas parvenue. "
+        "Renvoyez-le ; si cela ne suffit pas, déconnectez-vous de votre application puis "
+        "reconnectez-vous, ou utilisez le bouton d’appel."
+    ),
     "help": (
         "Ce que vous pouvez taper :\n"
         "\n"
@@ -105,7 +110,7 @@ SENTENCES: dict[str, str] = {
     "transcript.on": "La transcription est activée : ce qui est dit sera écrit dans ce salon.",
     "transcript.off": "La transcription est désactivée.",
     "transcript.encrypted": (
-        "Ce salon est chiffré : je n’y écris pas de transcription, elle ne le serait pas."
+        "Ce salon est chiffré, le son de ses appels aussi : je n’y écris pas de transcription."
     ),
     "language.now": "Ma langue : {language_now}. Langue parlée : {spoken}.",
     "language.argument": (

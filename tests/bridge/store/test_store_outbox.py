@@ -81,11 +81,19 @@ async def test_what_is_sent_leaves_only_its_event_id(db: Database) -> None:
     assert tuple(row) == ("{}", None, None)
 
 
-async def test_an_uploaded_file_is_not_kept_twice(db: Database) -> None:
+async def test_an_uploaded_file_is_kept_until_its_message_is_sent(db: Database) -> None:
+    # The room may become encrypted meanwhile: the file is then uploaded again, encrypted.
     outbox = await _put(db, _message("1", kind="file", blob=b"file"))
     await outbox.uploaded(await _next(outbox), "mxc://a/b")
     row = await _next(outbox)
-    assert (row.mxc, row.outgoing.blob, row.size) == ("mxc://a/b", None, 4)
+    assert (row.mxc, row.outgoing.blob, row.size) == ("mxc://a/b", b"file", 4)
+    await outbox.uploaded(row, "mxc://a/c", {"iv": "x"})
+    row = await _next(outbox)
+    assert (row.mxc, row.file_info) == ("mxc://a/c", {"iv": "x"})
+    await outbox.sent(row, "$1")
+    assert (
+        await db.fetchval("SELECT blob FROM outbox WHERE txn_id = $1", row.outgoing.txn_id) is None
+    )
 
 
 async def test_find_tells_sent_waiting_and_refused_apart(db: Database) -> None:
