@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bridge import config
 from bridge.errors import ColloqueError, ConfigError, UserError
-from bridge.text import say
+from bridge.text import LANGUAGES, say
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -109,6 +109,24 @@ def _scribe(words: list[str]) -> int:
     return scribe(words)
 
 
+# is everything as it should be?
+
+
+def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--room", default="", metavar="'!ID'", help="look at this room too")
+    parser.add_argument("--json", action="store_true", help="the report for a program")
+    parser.add_argument("--lang", choices=LANGUAGES, help="of the report (that of the bridge)")
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from bridge.doctor.run import doctor
+
+    return doctor(
+        arguments.config, room=arguments.room, json=arguments.json, language=arguments.lang
+    )
+
+
 # files an administrator starts from
 
 
@@ -142,6 +160,12 @@ def _no_arguments(_: argparse.ArgumentParser) -> None:
 
 _COMMANDS = (
     Command("run", "run the bridge", _run_arguments, _run),
+    Command(
+        "doctor",
+        "check the whole path of a call, and say what to change where",
+        _doctor_arguments,
+        _doctor,
+    ),
     Command(
         "generate-registration",
         "print the registration file for the homeserver",

@@ -68,6 +68,8 @@ class Synapse:
         self.authority = authority
         self.registrations = [Path(path) for path in registrations]
         self.rtc_service_url = rtc_service_url
+        self.changes: dict[str, Any] = {}
+        """Settings that stand above those of this module from the next start on; None: without."""
         self.shared_secret = ""
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -181,7 +183,7 @@ class Synapse:
 
     def _config(self) -> dict[str, Any]:
         certificate, key = ensure_server(self.data_dir, self.authority)
-        return {
+        config = {
             "server_name": self.server_name,
             "public_baseurl": f"{self.client_url}/",
             "pid_file": str(self.data_dir / "homeserver.pid"),
@@ -203,15 +205,20 @@ class Synapse:
             "macaroon_secret_key": self.shared_secret,
             "form_secret": self.shared_secret,
             "app_service_config_files": [str(path) for path in self.registrations],
-            "matrix_rtc": self._rtc(),
+            **self._rtc(),
             **_CONSTANT,
+            **self.changes,
         }
+        return {name: value for name, value in config.items() if value is not None}
 
     def _rtc(self) -> dict[str, Any]:
+        """The token service, in both places where clients look for it."""
         if not self.rtc_service_url:
             return {}
+        transports = [{"type": "livekit", "livekit_service_url": self.rtc_service_url}]
         return {
-            "transports": [{"type": "livekit", "livekit_service_url": self.rtc_service_url}],
+            "matrix_rtc": {"transports": transports},
+            "extra_well_known_client_content": {"org.matrix.msc4143.rtc_foci": transports},
         }
 
     # people

@@ -47,6 +47,10 @@ TRANSCRIPT = "eu.colloque.transcript"
 TXN = "eu.colloque.txn"
 """Content key of each of the bridge's messages: which row of its outbox this is."""
 
+DOCTOR = "eu.colloque.doctor"
+"""Account data of the bot: `room_id` of the room that `doctor` asks for call tokens in; and the
+type of the event it schedules there and withdraws."""
+
 # CALL_MEMBER and RTC_MEMBER (memberships in calls) are read by bridge.domain.membership.
 RTC_SLOT = "org.matrix.msc4143.rtc.slot"
 """State, key "m.call#ROOM": whether the room has a place for calls (MSC4143)."""
