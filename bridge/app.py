@@ -41,6 +41,7 @@ from bridge.media.server import MediaServer
 from bridge.media.supervisor import Supervisor
 from bridge.media.tokens import call_token
 from bridge.peers.way import TO_DEVICE
+from bridge.rooms.callout import CallOut
 from bridge.rooms.conductor import Conductor
 from bridge.rooms.errands import Errands
 from bridge.rooms.house import House, Stores
@@ -177,7 +178,11 @@ def _wired(
     link = ScribeLink(settings.path(settings.scribe.socket), rooms.segments, rooms.session)
     access = _scribe_access(settings, key)
     reconciler = Reconciler(house, stores, media, link, access, take=rooms.take, members=homeserver)
-    errands = Errands(stores, media, homeserver, take=rooms.take)
+    own = OwnMembership(
+        homeserver, house.service_url, device_id=crypto.device_id if crypto else DEVICE_ID
+    )
+    callout = CallOut(house, stores, own)
+    errands = Errands(stores, media, homeserver, callout=callout, take=rooms.take)
     sites = Sites.of(house, stores, homeserver, take=rooms.take, device_id=BOT_DEVICE)
     admission = Admission(
         settings,
@@ -214,11 +219,7 @@ def _wired(
         sites=sites,
         leaves=leaves,
         janitor=Janitor(house, stores, media, take=rooms.take),
-        own_membership=OwnMembership(
-            homeserver,
-            house.service_url,
-            device_id=crypto.device_id if crypto else DEVICE_ID,
-        ),
+        own_membership=own,
         link=link,
         supervisor=supervisor,
         appservice=app,

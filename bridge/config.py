@@ -116,6 +116,7 @@ class Conference:
     captions: bool = _setting(False, "Captions on screen during the call.")
     transcript: bool = _setting(False, "Utterances and documents in the room's thread.")
     empty_timeout_s: int = _setting(300, "A call nobody is in ends after this many seconds.")
+    ring_s: int = _setting(60, "Seconds that phones ring for a call started by command.")
     command_prefix: str = _setting("!visio", "What a command in chat begins with.")
 
 

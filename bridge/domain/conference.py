@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from bridge.domain import federation, joint
+from bridge.domain import federation, joint, ringing
 from bridge.domain.federation import Call
 from bridge.domain.happenings import (
     Effect,
@@ -65,6 +65,7 @@ class Rules:
     """What the administrator decided for all conferences."""
 
     empty_timeout_ms: int = 300_000
+    ring_ms: int = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,8 @@ class Conference:
     """Who ended the call for everybody, '' where it ran out by itself."""
     removed: tuple[str, ...] = ()
     """Who was put out of this call and may not come back into it."""
+    rings: ringing.Rings = ()
+    """Whom the bridge has called into it."""
     joint: Joint | None = None
     """The call's other sites, None while none has been heard of."""
     claimed: tuple[Stay, ...] = ()
@@ -157,6 +160,11 @@ class Conference:
         return (*told, *_elsewhere([stay for stay in told if stay.left_ms is None], self.claimed))
 
     @property
+    def declined(self) -> tuple[str, ...]:
+        """Names of those who were called, declined, and did not come after all."""
+        return ringing.who_declined(self.rings, self.people)
+
+    @property
     def said(self) -> int:
         """Utterances of the whole call, as far as we have them."""
         return self.utterances + (self.joint.utterances if self.joint else 0)
@@ -197,6 +205,7 @@ class Conference:
             self.card_due_ms,
             self.documents_due_ms,
             None if empty is None else empty + rules.empty_timeout_ms,
+            ringing.next_ms(self.rings),
         ]
         return min((time for time in times if time is not None), default=None)
 
@@ -264,7 +273,8 @@ def step(conference: Conference, event: Event, *, now_ms: int, rules: Rules) -> 
     """The next snapshot, and what to do. What is due at `now_ms` is done with any event."""
     conference, effects = _handled(conference, event, now_ms)
     conference, due = _due(conference, now_ms, rules)
-    return conference, (*effects, *due)
+    conference, rung = _rung(conference, event, now_ms, rules)
+    return conference, (*effects, *due, *rung)
 
 
 def to_json(conference: Conference) -> dict[str, Any]:
@@ -277,6 +287,7 @@ def from_json(snapshot: Mapping[str, Any]) -> Conference:
     known = {f.name for f in dataclasses.fields(Conference)}
     values = {key: value for key, value in snapshot.items() if key in known}
     values["stays"] = tuple(Stay(**stay) for stay in snapshot["stays"])
+    values["rings"] = ringing.from_json(snapshot.get("rings"))
     values["removed"] = tuple(snapshot.get("removed", ()))
     values["spans"] = tuple(Span(**span) for span in snapshot["spans"])
     values["claimed"] = tuple(Stay(**stay) for stay in snapshot.get("claimed", ()))
@@ -507,6 +518,17 @@ def _end(c: Conference, now_ms: int, by: str = "") -> Step:
         documents_due_ms=now_ms + SCRIBE_GRACE_MS if c.spans else now_ms,
     )
     return _with_card(ended, PostStatus())
+
+
+def _rung(c: Conference, event: Event, now_ms: int, rules: Rules) -> Step:
+    running = c.phase == "running"
+    rings = ringing.told(c.rings, event, now_ms=now_ms, lifetime_ms=rules.ring_ms)
+    present = [stay.user_id for stay in c.present] if running and rings else []
+    rings = ringing.passed(rings, present, running=running, now_ms=now_ms)
+    rung = replace(c, rings=rings)
+    if running and rung.declined != c.declined:
+        rung = _card_soon(rung, now_ms)
+    return rung, ringing.effects(c.rings, rings, event)
 
 
 def _due(c: Conference, now_ms: int, rules: Rules) -> Step:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from bridge.domain.joint import PeersHeard, ShareTaken
 from bridge.domain.stays import Stay
@@ -61,6 +62,45 @@ class PersonAdmittedAgain:
     user_id: str
 
 
+Mode = Literal["ring", "notification"]
+"""Whether phones ring, or show a message only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RingAsked:
+    """People are to be called. `ring`: its id. `users`: empty for everybody but `by`."""
+
+    ring: str
+    by: str
+    mode: Mode
+    users: tuple[str, ...] = ()
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RingReady:
+    """A ring can go out: it belongs to the event `membership` ('' where there is none)."""
+
+    ring: str
+    membership: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RingFailed:
+    """A ring cannot go out."""
+
+    ring: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RingDeclined:
+    """Somebody will not come."""
+
+    ring: str
+    user_id: str
+    name: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaRoomFinished:
     """The media server closed its room by itself (nobody was in it, or its administrator did)."""
@@ -114,6 +154,10 @@ Event = (
     | ParticipantLeft
     | PersonRemoved
     | PersonAdmittedAgain
+    | RingAsked
+    | RingReady
+    | RingFailed
+    | RingDeclined
     | MediaRoomFinished
     | MediaClosed
     | PeersHeard
@@ -168,6 +212,28 @@ class PostDocuments:
 
 
 @dataclass(frozen=True, slots=True)
+class CallOut:
+    """Prepare a ring: have something in the room that it can belong to."""
+
+    ring: str
+
+
+@dataclass(frozen=True, slots=True)
+class PostRing:
+    """Send a ring that belongs to the event `membership` ('' where there is none)."""
+
+    ring: str
+    membership: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRing:
+    """Take a ring back."""
+
+    ring: str
+
+
+@dataclass(frozen=True, slots=True)
 class Say:
     """Say a sentence of `bridge.text` in the room."""
 
@@ -175,4 +241,14 @@ class Say:
     values: Mapping[str, str | int] = field(default_factory=dict)
 
 
-Effect = PostCard | RetireCard | PostStatus | PostUtterance | PostDocuments | Say
+Effect = (
+    PostCard
+    | RetireCard
+    | PostStatus
+    | PostUtterance
+    | PostDocuments
+    | CallOut
+    | PostRing
+    | CancelRing
+    | Say
+)

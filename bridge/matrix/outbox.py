@@ -52,6 +52,10 @@ class Encryption(Protocol):
     async def encrypt_file(self, data: bytes) -> tuple[bytes, dict[str, Any]]: ...
 
 
+class TooLate(Exception):
+    """What this row says is worth nothing any more."""
+
+
 class Sender:
     """Sends what the store's outbox holds, for as long as `run()` runs."""
 
@@ -135,6 +139,9 @@ class Sender:
                 self._doubt(room_id, error)
                 await self._pause(row, error, failures)
                 row = await self._outbox.next(room_id) or row
+            except TooLate:
+                await self._set_aside(row, "it is too late for it", forbidden=False)
+                break
             except references.TargetNotSent as error:
                 await self._set_aside(row, f"its target was not sent: {error}", forbidden=False)
                 break
@@ -154,6 +161,8 @@ class Sender:
                 FOUND.inc()
                 log.info("%s in %s had arrived", out.txn_id, out.room_id)
                 return event_id
+        if out.not_after_ms is not None and self._now_ms() > out.not_after_ms:
+            raise TooLate
         if out.kind == "state":
             return await self._homeserver.send_state(out.room_id, out.type, out.state_key, content)
         if out.kind == "redaction":

@@ -158,6 +158,7 @@ def _card_lines(c: Conference, address: str) -> list[str]:
         say("card.running", language),
         say("card.started_by", language, name=c.started_name or c.started_by),
         _present_line(c, language),
+        *_declined_lines(c, language),
         say("card.captions", language, state=text.on_off(c.captions, language)),
         say("card.transcript", language, state=text.on_off(c.transcript, language)),
     ]
@@ -185,10 +186,16 @@ def _record_lines(c: Conference, language: Language) -> list[str]:
         )
     else:
         lines.append(say("card.no_one_came", language))
+    lines += _declined_lines(c, language)
     if c.said:
         spoken = text.utterances(c.said, language)
         lines.append(say("card.recorded", language, utterances=spoken))
     return lines
+
+
+def _declined_lines(c: Conference, language: Language) -> list[str]:
+    shown = ", ".join(c.declined[:SHOWN_NAMES])
+    return [say("card.declined", language, names=shown)] if shown else []
 
 
 def _present_line(c: Conference, language: Language) -> str:

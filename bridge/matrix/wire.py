@@ -55,6 +55,11 @@ type of the event it schedules there and withdraws."""
 RTC_SLOT = "org.matrix.msc4143.rtc.slot"
 """State, key "m.call#ROOM": whether the room has a place for calls (MSC4143)."""
 
+RTC_NOTIFICATION = "org.matrix.msc4075.rtc.notification"
+"""Message: calls people into a call, refers to a membership of it (MSC4075)."""
+RTC_DECLINE = "org.matrix.msc4310.rtc.decline"
+"""Message: somebody will not come, refers to the notification (MSC4310)."""
+
 PER_MESSAGE_PROFILE = "com.beeper.per_message_profile"
 """Content key: the name a client shows in place of the sender's (MSC4144)."""
 
@@ -159,7 +164,20 @@ class Sealed:
     ts: int
 
 
-Incoming = IncomingMessage | MemberChange | StateChange | CallMembership | Redacted | Sealed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declined:
+    """Somebody will not come to the call that the event `notification` called them into."""
+
+    room_id: str
+    event_id: str
+    sender: str
+    notification: str
+    ts: int
+
+
+Incoming = (
+    IncomingMessage | MemberChange | StateChange | CallMembership | Declined | Redacted | Sealed
+)
 
 _CALL_MEMBERSHIPS = frozenset({CALL_MEMBER, RTC_MEMBER, RTC_MEMBER_STABLE})
 
@@ -187,6 +205,8 @@ def parse(event: object) -> Incoming | None:
         return _state(head, kind, state_key, content)
     if kind == MESSAGE:
         return _message(head, content)
+    if kind == RTC_DECLINE:
+        return _declined(head, content)
     if kind == REDACTION:
         return _redaction(head, event, content)
     if kind == ENCRYPTED:
@@ -258,6 +278,12 @@ def _mentions(value: object) -> tuple[str, ...]:
     users = value.get("user_ids") if isinstance(value, dict) else None
     named = users if isinstance(users, list) else []
     return tuple(user for user in named[:MAX_PEOPLE] if isinstance(user, str))
+
+
+def _declined(head: dict[str, Any], content: dict[str, Any]) -> Declined | None:
+    relation = content.get(RELATES_TO)
+    target = _text(relation.get("event_id")) if isinstance(relation, dict) else None
+    return None if target is None else Declined(**head, notification=target)
 
 
 def _redaction(

@@ -90,6 +90,7 @@ class Asking:
                     "reply_to": self.message.event_id,
                     "thread_root": self.message.thread_root or "",
                     "language": self.language,
+                    "asked_by": self.message.sender,
                 },
                 created_ms=self.ledger.now_ms,
             )

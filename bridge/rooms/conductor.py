@@ -115,6 +115,8 @@ class Conductor:
                 memberships.clear(ledger, event_id)
             case news.Heard():
                 await self._heard(ledger, told, gathered.grant)
+            case wire.Declined():
+                await self._declined(ledger, told)
             case news.CameBack():
                 await outcomes.tell(ledger, told)
             case news.SessionChanged():
@@ -178,6 +180,13 @@ class Conductor:
             ledger.facts = replace(ledger.facts, known=False, joined=False)
             if ledger.running:
                 await ledger.apply(ledger.running, happenings.StopAsked())
+
+    async def _declined(self, ledger: Ledger, told: wire.Declined) -> None:
+        ring = await ledger.rung_by(told.notification)
+        if ring is not None and ledger.running is not None:
+            name = ledger.facts.display_name(told.sender)
+            declined = happenings.RingDeclined(ring=ring, user_id=told.sender, name=name)
+            await ledger.apply(ledger.running, declined)
 
     async def _media(self, ledger: Ledger, told: News, grant: Grant | None) -> None:
         match told:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from bridge.errors import Unavailable
@@ -18,10 +18,12 @@ from bridge.ids import media_room
 from bridge.matrix.client import HomeserverError
 from bridge.media.server import MediaParticipant
 from bridge.rooms import news
+from bridge.rooms.callout import CallOut
 from bridge.rooms.house import Stores
+from bridge.rooms.news import CameBack
 from bridge.rooms.turns import Turns
 from bridge.store.database import DATABASE_ERRORS
-from bridge.store.errands import Errand
+from bridge.store.errands import Errand, Kind
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class Errands:
         media: Media,
         homeserver: Homeserver,
         *,
+        callout: CallOut,
         take: Callable[[Sequence[Any]], Any],
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         look_s: float = LOOK_S,
@@ -69,6 +72,13 @@ class Errands:
         self._clock_ms = clock_ms
         self._look_s = look_s
         self._turns = Turns(self._turn)
+        # What each does: one look, and what became of it; None where it goes on.
+        self._kinds: dict[Kind, Callable[[Errand], Awaitable[CameBack | None]]] = {
+            "mute": self._mute,
+            "remove": self._remove,
+            "invite": self._invite,
+            "ring": callout.carry_out,
+        }
 
     def wake(self, room_ids: Iterable[str]) -> None:
         """An entry of these rooms was handled: it may have sent us on an errand."""
@@ -92,32 +102,23 @@ class Errands:
         rest: float | None = None
         for errand in await self._stores.errands.of_room(room_id):
             try:
-                outcome = await self._carry_out(errand)
+                outcome = await self._kinds[errand.kind](errand)
             except (Unavailable, HomeserverError) as error:
                 log.info("errand %s waits: %s", errand.id, error)
                 outcome = self._give_up(errand)
-            if outcome is None:
+            if outcome is not None:
+                await self._take([news.came_back(room_id, outcome)])
+            if outcome is None or outcome.outcome == "ready":
                 rest = REST_S
-            else:
-                await self._take([news.came_back(room_id, errand.id, *outcome)])
         return rest
 
-    def _give_up(self, errand: Errand) -> tuple[str, int] | None:
+    def _give_up(self, errand: Errand) -> CameBack | None:
         late = self._clock_ms() - errand.created_ms > PATIENCE_MS
-        return ("unavailable", 0) if late else None
+        # The others end by themselves, and have something to undo then.
+        asked = errand.kind in {"mute", "remove", "invite"}
+        return CameBack(errand.id, "unavailable") if late and asked else None
 
-    async def _carry_out(self, errand: Errand) -> tuple[str, int] | None:
-        """What became of it and how many it touched; None: not over yet."""
-        match errand.kind:
-            case "mute":
-                return await self._mute(errand)
-            case "remove":
-                return await self._remove(errand)
-            case "invite":
-                return await self._invite(errand)
-        return "done", 0
-
-    async def _mute(self, errand: Errand) -> tuple[str, int]:
+    async def _mute(self, errand: Errand) -> CameBack:
         name = media_room(errand.room_id)
         present = await self._of_person(errand)
         for participant in present:
@@ -126,13 +127,13 @@ class Errands:
                     await self._media.mute(name, participant.identity, track.sid)
         microphones = [t for p in present for t in p.tracks if t.source == "MICROPHONE"]
         # All that are there, muted by us or not: after a restart ours look like their own.
-        return ("done" if present else "absent"), len(microphones)
+        return CameBack(errand.id, "done" if present else "absent", len(microphones))
 
-    async def _remove(self, errand: Errand) -> tuple[str, int]:
+    async def _remove(self, errand: Errand) -> CameBack:
         present = await self._of_person(errand)
         for participant in present:
             await self._media.remove(media_room(errand.room_id), participant.identity)
-        return "done", len(present)
+        return CameBack(errand.id, "done", len(present))
 
     async def _of_person(self, errand: Errand) -> list[MediaParticipant]:
         grants = await self._stores.grants.of_user(errand.room_id, errand.content["user_id"])
@@ -140,7 +141,7 @@ class Errands:
         present = await self._media.participants(media_room(errand.room_id))
         return [participant for participant in present if participant.identity in identities]
 
-    async def _invite(self, errand: Errand) -> tuple[str, int]:
+    async def _invite(self, errand: Errand) -> CameBack:
         user_id = errand.content["user_id"]
         try:
             await self._homeserver.invite(errand.room_id, user_id)
@@ -149,5 +150,5 @@ class Errands:
                 raise
             # Carried out already and joined since: Synapse then refuses a second invitation.
             joined = await self._homeserver.is_joined(errand.room_id, user_id)
-            return ("done" if joined else "refused"), 1
-        return "done", 1
+            return CameBack(errand.id, "done" if joined else "refused")
+        return CameBack(errand.id, "done")

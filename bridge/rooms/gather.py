@@ -55,6 +55,7 @@ News = (
     | wire.StateChange
     | wire.CallMembership
     | wire.Redacted
+    | wire.Declined
     | news.Joined
     | news.Left
     | news.Finished
@@ -144,7 +145,7 @@ class Gatherer:
             gathered = await self._facts_and_name(room_id, told.message.sender)
             members = told.command.verb in _OF_MEMBERS
             return replace(gathered, members=await self._members(room_id)) if members else gathered
-        if isinstance(told, wire.WishChanged):
+        if isinstance(told, wire.WishChanged | wire.Declined):
             return await self._facts_and_name(room_id, told.sender)
         if isinstance(told, wire.CallMembership):
             said = membership.read(told.event, now_ms=entry.received_ms)

@@ -86,7 +86,10 @@ class House:
                 transcript=conference.transcript,
                 language=conference.language,
             ),
-            rules=Rules(empty_timeout_ms=conference.empty_timeout_s * 1000),
+            rules=Rules(
+                empty_timeout_ms=conference.empty_timeout_s * 1000,
+                ring_ms=conference.ring_s * 1000,
+            ),
             allow_servers=tuple(settings.federation.allow_servers),
             encryption=encryption,
         )

@@ -15,10 +15,13 @@ from bridge.domain import documents, wish
 from bridge.domain.conference import Conference
 from bridge.domain.federation import Call
 from bridge.domain.happenings import (
+    CallOut,
+    CancelRing,
     Effect,
     Event,
     PostCard,
     PostDocuments,
+    PostRing,
     PostStatus,
     PostUtterance,
     RetireCard,
@@ -29,7 +32,7 @@ from bridge.domain.happenings import (
 from bridge.domain.membership import Membership
 from bridge.domain.transcript import Spoken
 from bridge.domain.wish import Wish
-from bridge.matrix import timeline, wire
+from bridge.matrix import calling, timeline, wire
 from bridge.rooms import facts as room_facts
 from bridge.rooms.house import House, Stores
 from bridge.store.database import Connection
@@ -252,6 +255,10 @@ class Ledger:
         """Have something done outside, after this transaction."""
         await self._stores.errands.put(self._conn, errand)
 
+    async def errand(self, errand_id: str) -> Errand | None:
+        """An errand that goes on."""
+        return await self._stores.errands.get(self._conn, errand_id)
+
     async def come_back(self, errand_id: str) -> Errand | None:
         """The errand that something became of, now out of the list; None where it was told."""
         errand = await self._stores.errands.get(self._conn, errand_id)
@@ -290,6 +297,19 @@ class Ledger:
                     self._message(txn, self._heard[segment, rev])
                 case PostDocuments(rev):
                     await self._documents(conference, rev)
+                case CallOut(ring):
+                    await self._call_out(conference, ring)
+                case PostRing(ring, membership):
+                    self._ring(conference, ring, membership)
+                case CancelRing(ring):
+                    self._rows.append(
+                        Outgoing(
+                            room_id=self.room_id,
+                            txn_id=calling.cancel_txn(ring),
+                            kind="redaction",
+                            content=calling.cancellation(ring),
+                        )
+                    )
                 case Say(key, values):
                     self.answer(key, self.language, values)
 
@@ -310,6 +330,42 @@ class Ledger:
         """Let another site's card be the root of the thread."""
         txn = timeline.root_txn(conference)
         await self._stores.outbox.adopt(self._conn, self.room_id, txn, event_id)
+
+    async def _call_out(self, conference: Conference, ring_id: str) -> None:
+        content = {"conference": conference.id, "ring": ring_id}
+        await self.send_on_errand(
+            Errand(
+                id=calling.ring_txn(ring_id),
+                room_id=self.room_id,
+                kind="ring",
+                content=content,
+                created_ms=self.now_ms,
+            )
+        )
+
+    def _ring(self, conference: Conference, ring_id: str, membership: str) -> None:
+        ring = next(one for one in conference.rings if one.id == ring_id)
+        # Without a membership it can only be a message that points at the card.
+        card = f"outbox:{timeline.root_txn(conference)}"
+        shown = ring if membership else replace(ring, mode="notification")
+        self._rows.append(
+            Outgoing(
+                room_id=self.room_id,
+                txn_id=calling.ring_txn(ring_id),
+                kind="message",
+                type=wire.RTC_NOTIFICATION,
+                content=calling.notification(shown, membership or card, now_ms=self.now_ms),
+                not_after_ms=self.now_ms + calling.WORTH_MS,
+            )
+        )
+
+    async def rung_by(self, notification: str) -> str | None:
+        """The ring of the running conference whose notification is this event."""
+        for ring in self.running.rings if self.running else ():
+            txn = calling.ring_txn(ring.id)
+            if await self._stores.outbox.event_id(txn, self._conn) == notification:
+                return ring.id
+        return None
 
     def _status(self, conference: Conference) -> None:
         self._state(

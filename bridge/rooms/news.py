@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,11 +68,15 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class CameBack:
-    """An errand was carried out, or could not be. `count`: how many it touched."""
+    """An errand was carried out, or could not be. `count`: how many it touched.
+
+    `event_id`: what it put into the room. Outcome "ready": it goes on, and this is its first half.
+    """
 
     errand: str
     outcome: str
-    count: int
+    count: int = 0
+    event_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +155,10 @@ def media(payload: Mapping[str, Any]) -> MediaNews | None:
             return Due(_number(payload, "at_ms"))
         case "colloque.errand":
             return CameBack(
-                _text(payload, "errand"), _text(payload, "outcome"), _number(payload, "count")
+                _text(payload, "errand"),
+                _text(payload, "outcome"),
+                _number(payload, "count", 0),
+                _text(payload, "event_id", may_be_empty=True),
             )
         case "colloque.reread":
             return Reread()
@@ -229,10 +237,10 @@ def due(room_id: str, conference: str, at_ms: int) -> NewEntry:
     return NewEntry(room_id, "media", f"due:{conference}:{at_ms}", payload)
 
 
-def came_back(room_id: str, errand: str, outcome: str, count: int = 0) -> NewEntry:
+def came_back(room_id: str, told: CameBack) -> NewEntry:
     """Entry for what became of an errand."""
-    payload = {"event": "colloque.errand", "errand": errand, "outcome": outcome, "count": count}
-    return NewEntry(room_id, "media", f"errand:{errand}:{outcome}", payload)
+    payload = {"event": "colloque.errand", **dataclasses.asdict(told)}
+    return NewEntry(room_id, "media", f"errand:{told.errand}:{told.outcome}", payload)
 
 
 def reread(room_id: str, at_ms: int) -> NewEntry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bridge.domain.happenings import RingAsked, RingFailed, RingReady
 from bridge.rooms import news
 from bridge.rooms.ledger import Ledger
 from bridge.store.errands import Errand
@@ -22,13 +23,48 @@ _SENTENCES: Mapping[tuple[str, str], str] = {
 
 async def tell(ledger: Ledger, told: news.CameBack) -> None:
     """Answer the command that sent the errand. Told once: the errand is gone with it."""
+    if told.outcome == "ready":
+        ring = await ledger.errand(told.errand)
+        await _ringing(ledger, ring, told.event_id)
+        return
     errand = await ledger.come_back(told.errand)
     if errand is None:
+        return
+    if errand.kind == "ring":
+        await _rung(ledger, errand, told.outcome)
         return
     key = _SENTENCES[errand.kind, told.outcome]
     if key == "mute.done" and not told.count:
         key = "mute.nothing"
     _answer(ledger, errand, key)
+    if key == "invite.done" and ledger.running:
+        await _call_invited(ledger, errand)
+
+
+async def _ringing(ledger: Ledger, errand: Errand | None, membership: str) -> None:
+    conference = ledger.conference(errand.content["conference"]) if errand else None
+    if errand and conference:
+        ready = RingReady(ring=errand.content["ring"], membership=membership)
+        await ledger.apply(conference, ready)
+
+
+async def _rung(ledger: Ledger, errand: Errand, outcome: str) -> None:
+    conference = ledger.conference(errand.content["conference"])
+    if conference and outcome != "done":
+        await ledger.apply(conference, RingFailed(ring=errand.content["ring"]))
+
+
+async def _call_invited(ledger: Ledger, errand: Errand) -> None:
+    """Who has just been invited rings as soon as they are in the room."""
+    asked = RingAsked(
+        ring=errand.content["reply_to"],
+        by=errand.content["asked_by"],
+        mode="ring",
+        users=(errand.content["user_id"],),
+        name=errand.content["name"],
+    )
+    if ledger.running:
+        await ledger.apply(ledger.running, asked)
 
 
 def _answer(ledger: Ledger, errand: Errand, key: str) -> None:

@@ -10,6 +10,7 @@ from bridge.ids import server_of
 from bridge.matrix import timeline
 from bridge.matrix.commands import Verb
 from bridge.rooms import requests_people as people
+from bridge.rooms import requests_ring as ringing
 from bridge.rooms import requests_settings as settings
 from bridge.rooms.asking import Asking
 from bridge.rooms.gather import Asked
@@ -33,16 +34,29 @@ async def carry_out(ledger: Ledger, asked: Asked, members: Mapping[str, str]) ->
 
 async def _start(asking: Asking) -> None:
     ledger = asking.ledger
-    age_ms = ledger.now_ms - asking.message.ts
     if ledger.running:
         asking.say("start.already", link=ledger.house.link(ledger.room_id))
-    elif age_ms > TOO_OLD_MS:
+    elif await _begin(asking):
+        await ringing.call_all(asking, loudly=False)
+
+
+async def _ring(asking: Asking) -> None:
+    if asking.running or await _begin(asking):
+        await ringing.ring(asking)
+
+
+async def _begin(asking: Asking) -> bool:
+    """Start a call, unless it was asked for too long ago."""
+    ledger = asking.ledger
+    age_ms = ledger.now_ms - asking.message.ts
+    if age_ms > TOO_OLD_MS:
         asking.say("start.too_old", age=text.duration(age_ms, asking.language))
-    else:
-        await ledger.start(asking.message.sender)
-        wanted = ledger.facts.read_wish(ledger.house.defaults)
-        if wanted.active is not True:
-            ledger.write_wish(wanted.with_field("active", True))
+        return False
+    await ledger.start(asking.message.sender)
+    wanted = ledger.facts.read_wish(ledger.house.defaults)
+    if wanted.active is not True:
+        ledger.write_wish(wanted.with_field("active", True))
+    return True
 
 
 async def _stop(asking: Asking) -> None:
@@ -96,6 +110,7 @@ async def _unknown(asking: Asking) -> None:
 
 _VERBS: Mapping[Verb, Callable[[Asking], Awaitable[None]]] = {
     "start": _start,
+    "ring": _ring,
     "stop": _stop,
     "invite": people.invite,
     "mute": people.mute,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bridge.domain import policy
 from bridge.domain.happenings import PersonAdmittedAgain, PersonRemoved
+from bridge.rooms import requests_ring
 from bridge.rooms.asking import Asking
 
 
@@ -32,7 +33,10 @@ async def invite(asking: Asking) -> None:
         return
     if person in asking.members:
         await admit_again(asking, person)
-        asking.say("invite.member", name=asking.name(person))
+        if asking.running:
+            await requests_ring.ring_one(asking, person)
+        else:
+            asking.say("invite.member", name=asking.name(person))
     elif not power.may_invite(asking.message.sender):
         asking.say("invite.refused")
     elif not power.may_invite(asking.ledger.house.bot):

@@ -25,7 +25,7 @@ class Outgoing:
     event id that row got. kind "file": `blob` is uploaded and `content` gets url, info and
     filename. kind "redaction": `content` is {"redacts": event id, "reason"?: text}. kind "state"
     refused for lack of power: the message `if_forbidden` goes out instead, unless it did the time
-    before.
+    before. `not_after_ms`: what was not sent until then is not sent any more.
     """
 
     room_id: str
@@ -38,6 +38,7 @@ class Outgoing:
     media_type: str = ""
     file_name: str = ""
     if_forbidden: dict[str, Any] | None = None
+    not_after_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,8 +195,8 @@ class Outbox:
 
 _INSERT = (
     "INSERT INTO outbox (room_id, txn_id, kind, type, state_key, content, blob, size,"
-    " media_type, file_name, if_forbidden, created_ms)"
-    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+    " media_type, file_name, if_forbidden, not_after_ms, created_ms)"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
     " ON CONFLICT (txn_id) DO NOTHING"
 )
 
@@ -220,6 +221,7 @@ def _columns(row: Outgoing) -> tuple[Any, ...]:
         row.media_type,
         plain(row.file_name),
         None if row.if_forbidden is None else dumped(row.if_forbidden),
+        row.not_after_ms,
     )
 
 
@@ -235,6 +237,7 @@ def _queued(row: dict[str, Any]) -> Queued:
         media_type=row["media_type"],
         file_name=row["file_name"],
         if_forbidden=None if row["if_forbidden"] is None else loaded(row["if_forbidden"]),
+        not_after_ms=row["not_after_ms"],
     )
     return Queued(
         seq=row["seq"],

@@ -222,6 +222,10 @@ async def _encryption(conn: Connection, scheme: Scheme) -> None:
         await conn.execute(statement)
 
 
+async def _expiring_messages(conn: Connection, scheme: Scheme) -> None:
+    await conn.execute("ALTER TABLE outbox ADD COLUMN not_after_ms BIGINT")
+
+
 upgrades: tuple[tuple[str, Step], ...] = (
     ("Inbox, outbox, rooms, conferences, grants, utterances", _first_tables),
     ("Until when the rooms are complete", _marks),
@@ -230,4 +234,5 @@ upgrades: tuple[tuple[str, Step], ...] = (
     ("Memberships of calls", _memberships),
     ("What was said at other sites", _peer_utterances),
     ("Encrypted rooms", _encryption),
+    ("Messages that are worth nothing later", _expiring_messages),
 )

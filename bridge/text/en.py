@@ -148,6 +148,20 @@ SENTENCES: dict[str, str] = {
         "{name} may not be in this call any more; the conference server does not answer yet, they "
         "are disconnected as soon as it does. They remain a member of this room."
     ),
+    "ring.one": "I am ringing {name}.",
+    "ring.already": "That is ringing already. If nobody answers, please try again in a minute.",
+    "ring.nobody": "There is nobody to ring: everybody is in the call, or the room is empty.",
+    "ring.present": "{name} is in the call already.",
+    "ring.no_member": (
+        "{name} is not in this room. To invite and ring them: {prefix} invite {user_id}."
+    ),
+    "ring.refused": (
+        "This room has more than {most} people: ringing all of them takes the right to notify "
+        "everybody (@room), for you and for me. Ring one person: {prefix} ring @name."
+    ),
+    "ring.missed": "📞 Missed call: nobody answered. To call again: {prefix} ring.",
+    "ring.missed_by": "📞 {name} did not answer. To call again: {prefix} ring {name}.",
+    "card.declined": "Declined: {names}",
     "invite.member": "{name} is a member of this room and may join the call.",
     "invite.done": "I have invited {name} into this room.",
     "invite.refused": "You may not invite people into this room. Please ask a moderator.",

@@ -157,6 +157,20 @@ SENTENCES: dict[str, str] = {
         "{name} n’a plus sa place dans cet appel ; le serveur de visioconférence ne répond pas "
         "encore, la déconnexion se fera dès qu’il répond. Cette personne reste membre du salon."
     ),
+    "ring.one": "J’appelle {name}.",
+    "ring.already": "Cela sonne déjà. Si personne ne répond, réessayez dans une minute.",
+    "ring.nobody": "Il n’y a personne à appeler : tous sont en ligne, ou le salon est vide.",
+    "ring.present": "{name} est déjà dans l’appel.",
+    "ring.no_member": (
+        "{name} n’est pas dans ce salon. Pour l’inviter et l’appeler : {prefix} inviter {user_id}."
+    ),
+    "ring.refused": (
+        "Ce salon a plus de {most} personnes : les faire toutes sonner demande le droit de "
+        "prévenir tout le monde (@room), à vous et à moi. Pour une personne : {prefix} sonner @nom."
+    ),
+    "ring.missed": "📞 Appel manqué : personne n’a répondu. Pour rappeler : {prefix} sonner.",
+    "ring.missed_by": "📞 {name} n’a pas répondu. Pour rappeler : {prefix} sonner {name}.",
+    "card.declined": "Ont décliné : {names}",
     "invite.member": "{name} est membre de ce salon et peut rejoindre l’appel.",
     "invite.done": "J’ai invité {name} dans ce salon.",
     "invite.refused": (

@@ -23,6 +23,7 @@ from bridge.ids import media_room
 from bridge.matrix import wire
 from bridge.matrix.client import HomeserverError, Member
 from bridge.media.server import MediaParticipant, MediaRoom, MediaTrack
+from bridge.rooms.callout import CallOut
 from bridge.rooms.conductor import Conductor
 from bridge.rooms.errands import Errands
 from bridge.rooms.house import House, Stores
@@ -43,7 +44,7 @@ T0 = 1_700_000_000_000
 SETTINGS = Settings(
     homeserver=Homeserver(server_name="a"),
     web=Web(public_url="https://visio.a"),
-    conference=Conference(language="en", empty_timeout_s=60),
+    conference=Conference(language="en", empty_timeout_s=60, ring_s=40),
     federation=Federation(allow_servers=["a", "b"]),
 )
 
@@ -185,6 +186,23 @@ class StandInMedia:
             raise Unavailable("media_unavailable")
 
 
+class StandInMembership:
+    """The bot's own membership: who holds it."""
+
+    def __init__(self) -> None:
+        self.holders: set[str] = set()
+        self.failure: Exception | None = None
+
+    async def publish(self, room_id: str, *, intent: str, holder: str = "") -> str:
+        if self.failure is not None:
+            raise self.failure
+        self.holders.add(holder)
+        return "$own"
+
+    async def withdraw(self, room_id: str, *, holder: str = "") -> None:
+        self.holders.discard(holder)
+
+
 class StandInScribe:
     """Sessions, and every call in `calls`."""
 
@@ -226,6 +244,7 @@ class World:
     def __post_init__(self) -> None:
         self.media = StandInMedia(self.bell)
         self.scribe = StandInScribe(self.bell)
+        self.own = StandInMembership()
         self.house = House.of(SETTINGS, BOT)
         self.conductor = Conductor(
             self.house,
@@ -258,6 +277,7 @@ class World:
             self.stores,
             self.media,
             self.homeserver,
+            callout=CallOut(self.house, self.stores, self.own, clock_ms=lambda: self.now_ms),
             take=self.rooms.take,
             clock_ms=lambda: self.now_ms,
             look_s=0.05,
@@ -406,7 +426,8 @@ class World:
     async def bodies(self) -> list[str]:
         """First lines of all messages, edits as `* …`."""
         rows = await self.rows()
-        return [r["content"]["body"].split("\n")[0] for r in rows if r["kind"] == "message"]
+        said = [r for r in rows if r["kind"] == "message" and r["type"] == wire.MESSAGE]
+        return [r["content"]["body"].split("\n")[0] for r in said]
 
     async def set_aside(self) -> list[str]:
         rows = await self.stores.db.fetch("SELECT reason FROM inbox WHERE state = 'set_aside'")

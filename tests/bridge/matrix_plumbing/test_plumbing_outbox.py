@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -82,6 +83,17 @@ async def test_rooms_do_not_wait_for_each_other(
         await until(db, "SELECT COUNT(*) FROM outbox WHERE event_id IS NOT NULL", 3)
     assert fake.bodies(ROOM) == ["m0", "m1", "m2"]
     assert await Outbox(db).waiting_rooms() == ["!stuck:x"]
+
+
+async def test_what_is_worth_nothing_later_is_not_sent_later(
+    db: Database, fake: FakeHomeserver, client: Homeserver
+) -> None:
+    late = dataclasses.replace(_message("late"), not_after_ms=1)
+    soon = dataclasses.replace(_message("soon"), not_after_ms=2**52)
+    await put(db, late, soon)
+    async with sending(db, client):
+        await empty(db)
+    assert fake.bodies(ROOM) == ["soon"]
 
 
 async def test_wake_sends_what_came_later(

@@ -64,6 +64,13 @@ def _message(**content: Any) -> dict[str, Any]:
             IncomingMessage(**_HEAD, ts=17, body="hi", pills=("@b:y", "@c:y"), mentions=("@b:y",)),
         ),
         (
+            _event(
+                type="org.matrix.msc4310.rtc.decline",
+                content={"m.relates_to": {"rel_type": "m.reference", "event_id": "$ring"}},
+            ),
+            wire.Declined(**_HEAD, ts=17, notification="$ring"),
+        ),
+        (
             _message(formatted_body=3, **{"m.mentions": {"user_ids": "@b:y"}}),
             IncomingMessage(**_HEAD, ts=17, body="hi"),
         ),
@@ -127,6 +134,7 @@ def test_what_is_understood(event: dict[str, Any], value: object) -> None:
         _message(body=None, **{"m.relates_to": "x"}),
         _message(**{"m.relates_to": {"rel_type": "m.replace", "event_id": "$o"}}),
         _event(type="m.reaction", content={}),
+        _event(type="org.matrix.msc4310.rtc.decline", content={"m.relates_to": 3}),
         _event(type="m.room.member", state_key="@b:y", content={"membership": "nonsense"}),
         _event(type="m.room.member", state_key="@b:y", content={"membership": ["join"]}),
         _event(type="m.room.member", state_key=3, content={"membership": "join"}),
