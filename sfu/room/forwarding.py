@@ -224,7 +224,7 @@ class Forwarding:
             data,
             header,
             layer=stream.layer.index,
-            video=publication.kind == "video",
+            reader=stream.layer.reader,
             extensions=values,
             now=now,
         )

@@ -11,6 +11,9 @@ from sfu.rtp import feedback
 Kind = Literal["audio", "video"]
 Outgoing = tuple[Hashable, bytes, bool]
 
+MEDIA_TYPES = ("audio/opus", "video/VP8", "video/H264", "video/VP9", "video/AV1")
+"""What is forwarded, each under the name its registration gives it."""
+
 MAX_PACKETS = 32768  # between two drains; more means that nobody drains
 MAX_EVENTS = 4096
 FEEDBACK_SSRC = 1  # a receive-only endpoint has no source of its own; libwebrtc uses 1 too

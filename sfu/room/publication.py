@@ -9,7 +9,7 @@ from sfu.room.events import LayerActive, TrackActive
 from sfu.room.ports import Codec, Kind, Outbox, Source
 from sfu.room.selector import LayerState
 from sfu.room.view import View
-from sfu.rtp import vp8
+from sfu.rtp.picture import SCALABLE, Reader, Size, reader_for
 from sfu.rtp.reception import Reception
 from sfu.rtp.rtcp import ReceptionReport, SenderReport, compact_ntp
 
@@ -32,15 +32,17 @@ class LayerStats:
 
 
 class Layer:
-    """One simulcast layer (or the only one) as it arrives."""
+    """One simulcast layer (or the only stream) as it arrives. `reader`: for video."""
 
-    def __init__(self, index: int, rid: str, clock_rate: int, size: tuple[int, int]) -> None:
+    def __init__(self, index: int, rid: str, codec: Codec, size: Size) -> None:
         self.index = index
         self.rid = rid
-        self.clock_rate = clock_rate
+        self.clock_rate = codec.clock_rate
         self.size = size
+        self._mime = codec.mime
+        self.reader = self._new_reader()
         self.ssrc: int | None = None
-        self.reception = Reception(clock_rate)
+        self.reception = Reception(codec.clock_rate)
         self._recent: deque[View] = deque(maxlen=RECENT)
         self.report: SenderReport | None = None
         self.flowing = False
@@ -53,10 +55,14 @@ class Layer:
         """A source for this layer; another SSRC than before begins a new stream."""
         if self.ssrc not in (None, ssrc):
             epoch = self.reception.epoch
+            self.reader = self._new_reader()
             self.reception = Reception(self.clock_rate)
             self.reception.epoch = epoch + 1
             self.report = None
         self.ssrc = ssrc
+
+    def _new_reader(self) -> Reader | None:
+        return reader_for(self._mime) if self._mime.startswith("video/") else None
 
     def remember(self, view: View) -> None:
         """Keep a packet for `after`."""
@@ -118,10 +124,12 @@ class Publication:
         self.muted = False
         self.active = False
         self.flow_changes = 0  # grows when a layer begins or ceases to flow
+        self.scalable = codec.mime in SCALABLE and len(rids) < 2
         self.layers = tuple(
-            Layer(index, rid, codec.clock_rate, sizes[index] if index < len(sizes) else (0, 0))
+            Layer(index, rid, codec, sizes[index] if index < len(sizes) else (0, 0))
             for index, rid in enumerate(rids or ("",))
         )
+        self._spatial = sizes or ((0, 0),)
         self.source = source
         self._outbox = outbox
         self._drops = drops
@@ -135,8 +143,14 @@ class Publication:
 
     @property
     def states(self) -> tuple[LayerState, ...]:
-        """What the selection needs to know of each layer."""
+        """What the selection needs to know of each quality: a simulcast layer, or a spatial one."""
+        if self.scalable:
+            return tuple(LayerState(self.layers[0].flowing, *size) for size in self._spatial)
         return tuple(LayerState(layer.flowing, *layer.size) for layer in self.layers)
+
+    def stream_of(self, quality: int) -> int:
+        """The layer whose stream carries a quality."""
+        return 0 if self.scalable else quality
 
     def layer_of(self, rid: str) -> Layer | None:
         """The layer announced under `rid`."""
@@ -170,15 +184,18 @@ class Publication:
             self.flow_changes += 1
             self._outbox.event(LayerActive(self.sid, layer.index, True))
 
-    @staticmethod
-    def _key_frame(layer: Layer, view: View) -> None:
+    def _key_frame(self, layer: Layer, view: View) -> None:
         layer.needs_key_frame = False
-        measured = vp8.frame_size(view.payload[:10])
-        if measured is not None:
-            layer.size = measured
+        measured = view.picture.sizes
+        if self.scalable and measured and measured != self._spatial:
+            self._spatial = measured
+            self.flow_changes += 1  # subscribers choose anew
+        elif measured:
+            layer.size = measured[-1]
 
-    def keyframe(self, index: int, now: float) -> None:
+    def keyframe(self, quality: int, now: float) -> None:
         """Ask the source for a key frame: at once if allowed, otherwise at a later tick."""
+        index = self.stream_of(quality)
         layer = self.layers[index]
         layer.needs_key_frame = True
         pause = KEY_FRAME_INTERVAL if layer.flowing else KEY_FRAME_RETRY

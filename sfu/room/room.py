@@ -9,6 +9,7 @@ from livekit.protocol import models
 
 from sfu.room.forwarding import Forwarding
 from sfu.room.participant import Participant, Track
+from sfu.room.ports import MEDIA_TYPES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,5 +128,5 @@ class Room:
             metadata=self.metadata,
             num_participants=len(visible),
             num_publishers=sum(1 for p in visible if p.published()),
-            enabled_codecs=[models.Codec(mime="audio/opus"), models.Codec(mime="video/VP8")],
+            enabled_codecs=[models.Codec(mime=mime) for mime in MEDIA_TYPES],
         )

@@ -56,7 +56,11 @@ class Subscription:
         self.muted = False
         self.enabled = True
         self.current: int | None = None
-        self.target = self.desired = len(publication.layers) - 1
+        """The layer whose stream is forwarded."""
+        self.target = self.desired = len(publication.states) - 1
+        """Qualities (see Publication.states): to switch to, and wanted if it flows."""
+        self._spatial = self.target
+        """Of a scalable stream, what is above this spatial layer is left out."""
         self.stats = SubscriptionStats()
         self._plan = plan
         self._outbox = outbox
@@ -119,7 +123,9 @@ class Subscription:
         """Whether the stream cannot go on as wanted without a key frame."""
         if self.publication.kind != "video":
             return False
-        return self.current != self.target or self._interrupted
+        if self.publication.scalable and self._spatial < self.target:
+            return True
+        return self.current != self.publication.stream_of(self.target) or self._interrupted
 
     def interrupt(self) -> None:
         """Packets of the source were left out: the numbers must be joined at the next one."""
@@ -134,13 +140,11 @@ class Subscription:
         if self._selected_at != self.publication.flow_changes:
             self._choose()
             # A layer begins with a key frame: often this packet is what would be asked for.
-            if self.awaits_key_frame and not (view.key_frame and view.layer == self.target):
+            wanted = self.publication.stream_of(self.target)
+            if self.awaits_key_frame and not (view.key_frame and view.layer == wanted):
                 self._ask_key_frame(view.now)
         if view.layer == self.current and not self._interrupted and self._munger.follows(view):
-            if view.padding and self._munger.skip(view):
-                self._drops[Drop.PADDING] += 1
-            else:
-                self._send(view)
+            self._follow(view)
             return
         reason = self._join(view)
         if reason is not None:
@@ -149,14 +153,33 @@ class Subscription:
         self._send(view)
         # If the packet is a repair, the rest of its frame was here before it.
         for later in self.publication.layers[view.layer].after(view):
-            self._send(later)
+            self._follow(later)
+
+    def _follow(self, view: View) -> None:
+        """The next packet of the forwarded stream, or one to leave out without a gap."""
+        reason = self._unwanted(view)
+        if reason is not None and self._munger.skip(view):
+            self._drops[reason] += 1
+        else:
+            self._send(view)
+
+    def _unwanted(self, view: View) -> Drop | None:
+        """Why a packet of the forwarded stream is left out. Spatial layers change between
+        pictures: down at any, up at a key frame alone, since only it brings all of them."""
+        if view.padding:
+            return Drop.PADDING
+        if not self.publication.scalable:
+            return None
+        if view.picture.begins and (view.picture.key_frame or self.target < self._spatial):
+            self._spatial = self.target
+        return Drop.OTHER_LAYER if view.picture.spatial > self._spatial else None
 
     def _join(self, view: View) -> Drop | None:
         """Make the packet the next of the stream, or name why it cannot be."""
         same = view.layer == self.current
         if same and not self._interrupted and self._munger.precedes(view):
             return Drop.BEFORE_SWITCH
-        if not same and view.layer != self.target:
+        if not same and view.layer != self.publication.stream_of(self.target):
             return Drop.OTHER_LAYER
         if self.publication.kind == "video" and not view.key_frame:
             self.publication.keyframe(view.layer, view.now)
@@ -172,6 +195,7 @@ class Subscription:
         keep = same and not self._munger.restarted(view)
         self._munger.rebase(view, before, after, keep_clock=keep)
         self.current = view.layer
+        self._spatial = self.target
         self._interrupted = False
         if after.report is not None:
             self.send_report(after.report, view.now)
@@ -181,7 +205,7 @@ class Subscription:
         sequence, timestamp, descriptor = self._munger.apply(view)
         prefix = (
             build_header(
-                marker=header.marker,
+                marker=header.marker or self._ends_picture(view),
                 payload_type=self.payload_type,
                 sequence=sequence,
                 timestamp=timestamp,
@@ -194,6 +218,11 @@ class Subscription:
         self.stats.packets += 1
         self.stats.octets += len(view.payload)
         self._outbox.packet(self.downstream, prefix + view.payload, rtcp=False)
+
+    def _ends_picture(self, view: View) -> bool:
+        """Whether what follows of this picture is left out: then this packet ends it."""
+        picture = view.picture
+        return self.publication.scalable and picture.ends and picture.spatial == self._spatial
 
     def send_report(self, report: SenderReport, now: float) -> None:
         """The publisher's SR on this stream's own clock and counters."""

@@ -2,30 +2,33 @@
 
 from sfu.rtp import extension, packet, vp8
 from sfu.rtp.packet import Header
+from sfu.rtp.picture import Picture, Reader
 
 ExtensionPlan = tuple[tuple[str, int], ...]
 """(uri, id) of what one subscriber wants copied; equal plans share the built block."""
 
 
+_NO_PICTURE = Picture(key_frame=False)
+
+
 class View:
     """A media packet of one layer. `number` and `epoch` come from the layer's Reception.
 
-    `padding`: nothing but padding. libwebrtc probes the bandwidth with hundreds of these a second
-    when RTX is not negotiated.
+    `reader` is that of the layer for video, None for audio. `padding`: nothing but padding.
+    libwebrtc probes the bandwidth with hundreds of these a second when RTX is not negotiated.
     """
 
     __slots__ = (
         "_blocks",
-        "descriptor",
         "epoch",
         "extensions",
         "header",
-        "key_frame",
         "layer",
         "now",
         "number",
         "padding",
         "payload",
+        "picture",
         "raw_descriptor",
     )
 
@@ -35,7 +38,7 @@ class View:
         header: Header,
         *,
         layer: int,
-        video: bool,
+        reader: Reader | None,
         extensions: dict[str, bytes],
         now: float,
     ) -> None:
@@ -47,16 +50,25 @@ class View:
         self.extensions = extensions
         self._blocks: dict[ExtensionPlan, bytes] = {}
         payload = data[header.payload_start : header.payload_end]
-        self.key_frame = False
-        self.padding = video and not payload
-        self.descriptor: vp8.Descriptor | None = None
+        self.padding = reader is not None and not payload
+        self.picture = _NO_PICTURE
         self.raw_descriptor = b""
-        if video and not self.padding:
-            self.descriptor = vp8.parse_descriptor(payload)
-            self.key_frame = self.descriptor.key_frame
-            self.raw_descriptor = payload[: self.descriptor.length]
-            payload = payload[self.descriptor.length :]
+        if reader is not None and payload:
+            self.picture = reader.read(payload, extensions)
+            if self.picture.vp8 is not None:  # the one descriptor that is rewritten
+                length = self.picture.vp8.length
+                self.raw_descriptor, payload = payload[:length], payload[length:]
         self.payload = payload
+
+    @property
+    def descriptor(self) -> vp8.Descriptor | None:
+        """The VP8 descriptor."""
+        return self.picture.vp8
+
+    @property
+    def key_frame(self) -> bool:
+        """Whether a decoder can begin with this packet."""
+        return self.picture.key_frame
 
     def block(self, plan: ExtensionPlan) -> bytes:
         """The extension block for a subscriber's plan, built once per packet and plan."""

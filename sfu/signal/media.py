@@ -53,9 +53,10 @@ def _demand(signalling: Signalling, event: QualityDemand) -> None:
             strict=False,
         )
     ]
+    codec = track.info.mime_type.rpartition("/")[2].lower()
     update = rtc.SubscribedQualityUpdate(
         track_sid=track.sid,
         subscribed_qualities=qualities,
-        subscribed_codecs=[rtc.SubscribedCodec(codec="vp8", qualities=qualities)],
+        subscribed_codecs=[rtc.SubscribedCodec(codec=codec, qualities=qualities)],
     )
     publisher.send(rtc.SignalResponse(subscribed_quality_update=update))

@@ -1,7 +1,8 @@
 """Answers to clients' offers, and our own offers to the subscriber side of a dual connection.
 
 What is told of a section is decided before (a `Receive`, a `Send`, or nothing); here it only
-becomes text. One codec per section is kept: opus for audio, VP8 (with RTX upward) for video.
+becomes text. One codec per section is kept: opus for audio, the track's own (with RTX upward) for
+video.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sfu.signal.sdp import Description, Format, Section
+from sfu.room.ports import MEDIA_TYPES, Codec
+from sfu.signal.sdp import Description, Format, Section, parameters
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 RID = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
@@ -17,12 +19,22 @@ REPAIRED_RID = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
 AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 ABS_SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
+DEPENDENCY_DESCRIPTOR = (
+    "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+)
 
 _KNOWN = {
     "audio": frozenset({MID, AUDIO_LEVEL, TRANSPORT_CC, ABS_SEND_TIME}),
-    "video": frozenset({MID, RID, REPAIRED_RID, TRANSPORT_CC, ABS_SEND_TIME}),
+    "video": frozenset(
+        {MID, RID, REPAIRED_RID, TRANSPORT_CC, ABS_SEND_TIME, DEPENDENCY_DESCRIPTOR}
+    ),
 }
-_CODECS = {"audio": "opus", "video": "VP8"}
+CODECS = {
+    kind: tuple(mime.removeprefix(f"{kind}/") for mime in MEDIA_TYPES if mime.startswith(kind))
+    for kind in ("audio", "video")
+}
+"""What is forwarded: names as in an rtpmap, the usual one first."""
+
 _FEEDBACK_UP = {
     "audio": ("transport-cc", "nack"),
     "video": ("transport-cc", "ccm fir", "nack", "nack pli"),
@@ -39,11 +51,13 @@ OFFERED = {
     ),
     "video": Format(payload_type=96, name="VP8", clock_rate=90000),
 }
-"""Codecs of our own offers, under the numbers libwebrtc uses."""
+"""Codecs of our own offers where no track says otherwise, under the numbers libwebrtc uses."""
+
+_OFFERED_NUMBERS = {"vp8": 96, "vp9": 98, "h264": 102, "av1": 45}
 
 OFFERED_EXTENSIONS = {
     "audio": {1: AUDIO_LEVEL, 2: ABS_SEND_TIME, 4: MID},
-    "video": {2: ABS_SEND_TIME, 4: MID},
+    "video": {2: ABS_SEND_TIME, 4: MID, 5: DEPENDENCY_DESCRIPTOR},
 }
 SCTP_PORT = 5000
 MAX_DATA_MESSAGE = 65536
@@ -61,20 +75,23 @@ class Ice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receive:
-    """The client sends a track here."""
+    """The client sends a track here; `codec` is the one of its formats that is kept."""
 
+    codec: Format | None = None
     stereo: bool = False
     dtx: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Send:
-    """We send a track here. `stream` and `track` make the msid, `ssrc` is ours."""
+    """We send a track here. `stream` and `track` make the msid, `ssrc` is ours; `codec` is the
+    publisher's."""
 
     stream: str
     track: str
     ssrc: int
     stereo: bool = False
+    codec: Codec | None = None
 
 
 Plan = Receive | Send | None
@@ -89,10 +106,50 @@ class OfferSection:
     send: Send | None = None
 
 
-def wanted_codec(section: Section) -> Format | None:
-    """The offered format this server forwards, None if there is none."""
-    name = _CODECS.get(section.kind, "").lower()
-    return next((codec for codec in section.codecs() if codec.name.lower() == name), None)
+def wanted_codec(section: Section, name: str = "") -> Format | None:
+    """The offered format of this name, else the client's favourite of those this server forwards;
+    None if there is none."""
+    usable = [codec for codec in section.codecs() if _forwarded(section.kind, codec)]
+    named = (codec for codec in usable if codec.name.lower() == name.lower())
+    return next(named, next(iter(usable), None))
+
+
+def matching_codec(section: Section, sent: Codec | None) -> Format | None:
+    """The offered format that decodes what a publisher sends; None if there is none."""
+    if sent is None:
+        return wanted_codec(section)
+    name = sent.mime.rpartition("/")[2]
+    same = [codec for codec in section.codecs() if codec.name.lower() == name]
+    wanted = _profile(name, parameters(sent.fmtp))
+    profiles = [(codec, _profile(name, codec.parameters)) for codec in same]
+    fitting = [codec for codec, profile in profiles if profile == wanted]
+    # Constraint flags apart, a decoder of an H.264 profile takes each of its variants.
+    loosely = [codec for codec, profile in profiles if profile[:4] == wanted[:4]]
+    return next(iter([*fitting, *loosely]), None)
+
+
+def _forwarded(kind: str, codec: Format) -> bool:
+    names = [name.lower() for name in CODECS.get(kind, ())]
+    return codec.name.lower() in names and _packetized(codec)
+
+
+def _packetized(codec: Format) -> bool:
+    """H.264 must be packetized in mode 1, which all clients offer: mode 0 forbids large frames."""
+    return codec.name.lower() != "h264" or codec.parameters.get("packetization-mode") == "1"
+
+
+def _profile(name: str, said: Mapping[str, str]) -> str:
+    """What a decoder must be able to do, as far as the codec's name does not say it."""
+    match name:
+        case "h264":
+            # RFC 6184: profile_idc and constraints; the level is negotiated on its own.
+            mode = said.get("packetization-mode", "0")
+            return f"{mode} {said.get('profile-level-id', '42000a').lower()[:4]}"
+        case "vp9":
+            return said.get("profile-id", "0")
+        case "av1":
+            return said.get("profile", "0")
+    return ""
 
 
 def repair_codec(section: Section, codec: Format) -> Format | None:
@@ -104,10 +161,19 @@ def repair_codec(section: Section, codec: Format) -> Format | None:
     )
 
 
-def extensions(section: Section) -> dict[int, str]:
-    """The offered header extensions this server reads or writes."""
+def extensions(section: Section, codec: Format | None) -> dict[int, str]:
+    """The offered header extensions this server reads or writes with a codec.
+
+    The dependency descriptor goes with AV1 alone: Chromium would send it with VP8 too, where its
+    numbers of one simulcast layer do not continue those of another.
+    """
     known = _KNOWN.get(section.kind, frozenset())
-    return {number: uri for number, uri in section.extensions().items() if uri in known}
+    return _suited({n: uri for n, uri in section.extensions().items() if uri in known}, codec)
+
+
+def _suited(table: Mapping[int, str], codec: Format | None) -> dict[int, str]:
+    described = codec is not None and codec.name.lower() == "av1"
+    return {n: uri for n, uri in table.items() if described or uri != DEPENDENCY_DESCRIPTOR}
 
 
 def answer(offer: Description, plans: Mapping[str, Plan], ice: Ice) -> Description:
@@ -172,14 +238,14 @@ def _application(mid: str, protocol: str, formats: list[str]) -> Section:
 
 
 def _media_answer(offered: Section, plan: Plan) -> Section:
-    codec = wanted_codec(offered)
+    codec = _kept(offered, plan)
     if codec is None:
         plan, codec = None, next(iter(offered.codecs()), None)
     up = isinstance(plan, Receive)
     direction = "recvonly" if up else "sendonly" if plan else "inactive"
     # Extensions stand on placeholder sections too: Chromium refuses simulcast on one section if
     # another of the bundle did not negotiate RID.
-    lines = [f"mid:{offered.mid}", *_extmaps(extensions(offered)), direction, "rtcp-mux"]
+    lines = [f"mid:{offered.mid}", *_extmaps(extensions(offered, codec)), direction, "rtcp-mux"]
     lines += ["rtcp-rsize"] if "rtcp-rsize" in offered.attributes else []
     formats = offered.formats[:1]
     if codec is not None:
@@ -188,6 +254,12 @@ def _media_answer(offered: Section, plan: Plan) -> Section:
         lines += _codec_lines(offered.kind, codec, plan) + (_repair_lines(repair, codec))
     lines += _layers(offered) if up else _source(plan) if isinstance(plan, Send) else []
     return Section(offered.kind, 9, offered.protocol, formats, lines, ["c=IN IP4 0.0.0.0"])
+
+
+def _kept(offered: Section, plan: Plan) -> Format | None:
+    if isinstance(plan, Send):
+        return matching_codec(offered, plan.codec)
+    return (plan.codec if plan else None) or wanted_codec(offered)
 
 
 def _extmaps(table: Mapping[int, str]) -> list[str]:
@@ -236,11 +308,25 @@ def _source(send: Send) -> list[str]:
     ]
 
 
+def _offered_codec(wanted: OfferSection) -> Format:
+    sent = wanted.send.codec if wanted.send else None
+    if sent is None or wanted.kind == "audio":
+        return OFFERED[wanted.kind]
+    name = sent.mime.rpartition("/")[2]
+    return Format(
+        payload_type=_OFFERED_NUMBERS[name],
+        name=next(known for known in CODECS["video"] if known.lower() == name),
+        clock_rate=sent.clock_rate,
+        fmtp=sent.fmtp,
+    )
+
+
 def _offer_section(wanted: OfferSection) -> Section:
     if wanted.kind == "application":
         return _application(wanted.mid, "UDP/DTLS/SCTP", ["webrtc-datachannel"])
-    codec = OFFERED[wanted.kind]
-    lines = [f"mid:{wanted.mid}", *_extmaps(OFFERED_EXTENSIONS[wanted.kind])]
+    codec = _offered_codec(wanted)
+    table = _suited(OFFERED_EXTENSIONS[wanted.kind], codec)
+    lines = [f"mid:{wanted.mid}", *_extmaps(table)]
     lines += ["sendonly" if wanted.send else "inactive", "rtcp-mux", "rtcp-rsize"]
     # An inactive section says of its codec what a sending one says, so that it can be used again.
     lines += _codec_lines(wanted.kind, codec, wanted.send or Send(stream="", track="", ssrc=0))

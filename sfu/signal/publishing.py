@@ -9,8 +9,8 @@ from livekit.protocol import models, rtc
 from sfu.room.forwarding import Codec
 from sfu.room.participant import MAX_TRACKS, Track
 from sfu.signal import negotiation, sdp, subscribing
-from sfu.signal.negotiation import Plan, Receive
-from sfu.signal.sdp import Section
+from sfu.signal.negotiation import CODECS, Plan, Receive
+from sfu.signal.sdp import Format, Section
 from sfu.signal.session import Session
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 Refusal = rtc.RequestResponse.Reason
 
-_MIME = {"audio": "audio/opus", "video": "video/VP8"}
 _LAYER_ORDER = {"q": 0, "h": 1, "f": 2}
 _PREFIXES = {
     models.TrackSource.CAMERA: "TR_VC",
@@ -152,7 +151,7 @@ def _info(request: rtc.AddTrackRequest, sid: str) -> models.TrackInfo:
         disable_dtx=request.disable_dtx,
         source=request.source,
         layers=request.layers,
-        mime_type=_MIME[kind],
+        mime_type=_requested(request, kind),
         stereo=request.stereo,
         disable_red=True,
         encryption=request.encryption,
@@ -164,8 +163,16 @@ def _info(request: rtc.AddTrackRequest, sid: str) -> models.TrackInfo:
     if request.stereo and models.AudioTrackFeature.TF_STEREO not in info.audio_features:
         info.audio_features.append(models.AudioTrackFeature.TF_STEREO)
     if kind == "video":
-        info.codecs.add(mime_type=_MIME[kind], cid=request.cid, layers=request.layers)
+        info.codecs.add(mime_type=info.mime_type, cid=request.cid, layers=request.layers)
     return info
+
+
+def _requested(request: rtc.AddTrackRequest, kind: str) -> str:
+    """The media type a client announced ("vp9" or "video/VP9"), for those that do."""
+    named = next((codec.codec for codec in request.simulcast_codecs if codec.codec), "")
+    named = named.rpartition("/")[2].lower()
+    known = {name.lower(): name for name in CODECS[kind]}
+    return f"{kind}/{known.get(named, CODECS[kind][0])}"
 
 
 # -- binding ----------------------------------------------------------------------------------
@@ -181,7 +188,11 @@ def _bind(
     for section in sending:
         track = _track_of(signalling, session, section)
         if track is not None:
-            plans[section.mid] = Receive(stereo=track.info.stereo, dtx=not track.info.disable_dtx)
+            plans[section.mid] = Receive(
+                codec=_format(section, track),
+                stereo=track.info.stereo,
+                dtx=not track.info.disable_dtx,
+            )
     _bind_receive(signalling, session, sending)
     return plans
 
@@ -210,12 +221,13 @@ def _track_of(signalling: Signalling, session: Session, section: Section) -> Tra
 
 
 def _publish(signalling: Signalling, session: Session, section: Section, track: Track) -> None:
-    codec = _codec(section)
+    codec = _codec(section, track)
     rids = layers_of(section)
+    track.info.mime_type = f"{section.kind}/{_format(section, track).name}"
     track.info.mid = section.mid
     track.info.simulcast = len(rids) > 1
     for info in track.info.codecs:
-        info.mid = section.mid
+        info.mid, info.mime_type = section.mid, track.info.mime_type
     session.up.mids[section.mid] = track.sid
     kind: Literal["audio", "video"] = "audio" if section.kind == "audio" else "video"
     track.publication = signalling.room.forwarding.publish(
@@ -244,12 +256,17 @@ def layers_of(section: Section) -> tuple[str, ...]:
     return rids
 
 
-def _codec(section: Section) -> Codec:
-    wanted = negotiation.wanted_codec(section)
+def _format(section: Section, track: Track) -> Format:
+    wanted = negotiation.wanted_codec(section, track.info.mime_type.rpartition("/")[2])
     assert wanted is not None, "only sections with a codec of ours are bound"  # noqa: S101
+    return wanted
+
+
+def _codec(section: Section, track: Track) -> Codec:
+    wanted = _format(section, track)
     repair = negotiation.repair_codec(section, wanted)
     return Codec(
-        mime=_MIME[section.kind].lower(),
+        mime=f"{section.kind}/{wanted.name}".lower(),
         payload_type=wanted.payload_type,
         clock_rate=wanted.clock_rate,
         fmtp=wanted.fmtp,
@@ -258,12 +275,15 @@ def _codec(section: Section) -> Codec:
 
 
 def _bind_receive(signalling: Signalling, session: Session, sending: list[Section]) -> None:
-    mids = session.up.mids
+    mids, tracks = session.up.mids, session.participant.tracks
     bound = [section for section in sending if section.mid in mids]
     extensions: dict[int, str] = {}
+    codecs: dict[int, Codec] = {}
     for section in bound:
-        extensions |= negotiation.extensions(section)
-    codecs = {codec.payload_type: codec for codec in map(_codec, bound)}
+        track = tracks[mids[section.mid]]
+        extensions |= negotiation.extensions(section, _format(section, track))
+        codec = _codec(section, track)
+        codecs[codec.payload_type] = codec
     ssrcs = {ssrc: mids[section.mid] for section in bound for ssrc in section.ssrcs()}
     signalling.room.forwarding.bind_receive(
         session.key("publisher"),

@@ -33,9 +33,14 @@ class Format:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The fmtp line as a table: `apt=96;x` is {"apt": "96", "x": ""}."""
-        pairs = (part.strip().partition("=") for part in self.fmtp.split(";"))
-        return {name.strip().lower(): value.strip() for name, _, value in pairs if name}
+        """The fmtp line as a table."""
+        return parameters(self.fmtp)
+
+
+def parameters(fmtp: str) -> dict[str, str]:
+    """An fmtp line as a table: `apt=96;x` is {"apt": "96", "x": ""}."""
+    pairs = (part.strip().partition("=") for part in fmtp.split(";"))
+    return {name.strip().lower(): value.strip() for name, _, value in pairs if name}
 
 
 @dataclass(slots=True)

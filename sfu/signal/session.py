@@ -73,10 +73,14 @@ class DownTrack:
 
     track: Track
     ssrc: int
+    codec: Codec
+    """The publisher's."""
     mid: str = ""
     """'' until a media section carries it."""
     subscription: Subscription | None = None
     settings: rtc.UpdateTrackSettings | None = None
+    refused: bool = False
+    """The client cannot decode it, and was told so."""
 
 
 @dataclass(slots=True)
@@ -110,7 +114,11 @@ class Downward:
         return {down.mid for down in self.tracks.values() if down.mid} | self.leaving
 
     def unplaced(self, kind: str) -> list[DownTrack]:
-        return [d for d in self.tracks.values() if not d.mid and d.track.kind == kind]
+        return [
+            down
+            for down in self.tracks.values()
+            if not down.mid and not down.refused and down.track.kind == kind
+        ]
 
 
 @dataclass(slots=True, kw_only=True)

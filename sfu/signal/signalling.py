@@ -168,10 +168,7 @@ class Signalling:
             subscriber_primary=not session.single,
             ping_timeout=PING_TIMEOUT_S,
             ping_interval=PING_INTERVAL_S,
-            enabled_publish_codecs=[
-                models.Codec(mime="video/VP8"),
-                models.Codec(mime="audio/opus"),
-            ],
+            enabled_publish_codecs=self.room.info().enabled_codecs,
             fast_publish=True,
         )
 

@@ -8,6 +8,7 @@ offers on its subscriber connection, one in flight at a time. A section whose tr
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from livekit.protocol import models, rtc
@@ -28,8 +29,10 @@ def reconcile(signalling: Signalling, session: Session, track: Track) -> None:
     down = session.down
     wanted = down.wishes.get(track.sid, session.join.auto_subscribe)
     allowed = signalling.room.may_subscribe(session.participant, track)
-    if wanted and allowed and track.sid not in down.tracks:
-        down.tracks[track.sid] = DownTrack(track, signalling.around.new_ssrc())
+    new = wanted and allowed and track.sid not in down.tracks
+    if new and track.publication is not None:
+        codec = track.publication.codec
+        down.tracks[track.sid] = DownTrack(track, signalling.around.new_ssrc(), codec)
         down.stale = True
     elif track.sid in down.tracks and not (wanted and allowed):
         _drop(signalling, session, track.sid)
@@ -151,10 +154,12 @@ def place(signalling: Signalling, session: Session, offer: sdp.Description) -> d
         if track.mid and track.mid not in receiving:
             _end(signalling, track)
     for section in receiving.values():
-        waiting = down.unplaced(section.kind)
-        usable = negotiation.wanted_codec(section) is not None
-        if waiting and usable and section.mid not in down.occupied():
-            waiting[0].mid = section.mid
+        if section.mid not in down.occupied():
+            waiting = down.unplaced(section.kind)
+            fitting = (t for t in waiting if negotiation.matching_codec(section, t.codec))
+            for track in islice(fitting, 1):
+                track.mid = section.mid
+    _refuse_undecodable(session, offer)
     down.leaving.clear()
     down.stale = bool(down.unplaced("audio") or down.unplaced("video"))
     return {track.mid: send(track) for track in down.tracks.values() if track.mid}
@@ -167,13 +172,37 @@ def _end(signalling: Signalling, down: DownTrack) -> None:
         down.subscription = None
 
 
+def _refuse_undecodable(session: Session, offer: sdp.Description) -> None:
+    """Tracks that none of the client's sections can decode: asking for more would not end."""
+    for kind in ("audio", "video"):
+        offered = [section for section in offer.sections if section.kind == kind]
+        for down in session.down.unplaced(kind):
+            if offered and not any(
+                negotiation.matching_codec(section, down.codec) for section in offered
+            ):
+                _refuse(session, down)
+
+
+def _refuse(session: Session, down: DownTrack) -> None:
+    """Tell the client, once, that it cannot decode a track of its wishes."""
+    if not down.refused:
+        down.refused = True
+        error = rtc.SubscriptionResponse(
+            track_sid=down.track.sid, err=models.SubscriptionError.SE_CODEC_UNSUPPORTED
+        )
+        session.send(rtc.SignalResponse(subscription_response=error))
+
+
 def start(signalling: Signalling, session: Session, sections: Iterable[sdp.Section]) -> None:
     """Forward the placed tracks, with the numbers their sections agreed on."""
     by_mid = {section.mid: section for section in sections}
     for down in session.down.tracks.values():
         section = by_mid.get(down.mid)
-        codec = negotiation.wanted_codec(section) if section is not None else None
-        if section is None or codec is None or down.subscription is not None:
+        if section is None or down.subscription is not None:
+            continue
+        codec = negotiation.matching_codec(section, down.codec)
+        if codec is None:
+            _refuse(session, down)
             continue
         down.subscription = signalling.room.forwarding.subscribe(
             down.track.sid,
@@ -181,7 +210,7 @@ def start(signalling: Signalling, session: Session, sections: Iterable[sdp.Secti
             payload_type=codec.payload_type,
             ssrc=down.ssrc,
             mid=down.mid,
-            extensions={uri: n for n, uri in negotiation.extensions(section).items()},
+            extensions={uri: n for n, uri in negotiation.extensions(section, codec).items()},
         )
         _apply(down)
         _tell_first_subscriber(signalling, down.track)
@@ -212,7 +241,13 @@ def send(down: DownTrack) -> Send:
     sid = down.track.sid
     publisher = down.track.publisher.sid
     stereo = models.AudioTrackFeature.TF_STEREO in down.track.info.audio_features
-    return Send(stream=f"{publisher}|{sid}", track=sid, ssrc=down.ssrc, stereo=stereo)
+    return Send(
+        stream=f"{publisher}|{sid}",
+        track=sid,
+        ssrc=down.ssrc,
+        stereo=stereo,
+        codec=down.codec,
+    )
 
 
 def ice(signalling: Signalling, session: Session, role: Role) -> Ice:

@@ -82,13 +82,13 @@ class Room:
         self.forwarding.publish("TR_V", kind="video", codec=VP8, upstream="p", rids=rids)
         self.bind()
 
-    def bind(self) -> None:
+    def bind(self, video: Codec = VP8) -> None:
         self.forwarding.bind_receive(
             "p",
             extensions=EXTENSIONS,
             mids={"0": "TR_A", "1": "TR_V"},
             ssrcs={1: "TR_A"},
-            payload_types={111: OPUS, 96: VP8},
+            payload_types={111: OPUS, video.payload_type: video},
         )
 
     def subscribe(

@@ -332,3 +332,47 @@ async def test_a_data_track_delivers_its_frames(sfu: Sfu, room: str, single: boo
         assert all(len(set(payload)) == 1 and len(payload) == 100 for payload in payloads)
         await local.unpublish()
         assert await within(unpublished) == (local.info.sid,)
+
+
+@pytest.mark.parametrize(
+    ("codec", "name", "scalable"),
+    [
+        (rtc.VideoCodec.H264, "H264", False),
+        (rtc.VideoCodec.VP9, "VP9", True),
+        (rtc.VideoCodec.AV1, "AV1", True),
+    ],
+    ids=["h264", "vp9", "av1"],
+)
+@pytest.mark.parametrize("single", [True, False], ids=["single", "dual"])
+async def test_the_newer_codecs_have_qualities_too(
+    sfu: Sfu, room: str, codec: rtc.VideoCodec.ValueType, name: str, scalable: bool, single: bool
+) -> None:
+    async with people(sfu, room, "alice", "bob", single=single) as (alice, bob):
+        subscribed = happening(bob, "track_subscribed")
+        source = rtc.VideoSource(640, 480)
+        track = rtc.LocalVideoTrack.create_video_track("camera", source)
+        options = rtc.TrackPublishOptions(
+            source=rtc.TrackSource.SOURCE_CAMERA,
+            video_codec=codec,
+            simulcast=True,
+            scalability_mode="L2T1_KEY" if scalable else None,
+        )
+        await alice.local_participant.publish_track(track, options)
+        async with working(lambda: show(source)):
+            received, publication, _ = await within(subscribed)
+            assert publication.mime_type == f"video/{name}"  # type: ignore[attr-defined]
+            stream = rtc.VideoStream(received)  # type: ignore[arg-type]
+            high, low = rtc.VideoQuality.VIDEO_QUALITY_HIGH, rtc.VideoQuality.VIDEO_QUALITY_LOW
+            for quality in (high, low, high):
+                publication.set_video_quality(quality)  # type: ignore[attr-defined]
+                await _until_full_size(stream, quality == high)
+            await stream.aclose()
+
+
+async def _until_full_size(stream: rtc.VideoStream, full: bool) -> None:
+    """Wait for three frames in a row of the published size, or below it."""
+    fitting = 0
+    async with asyncio.timeout(LIMIT_S):
+        while fitting < 3:
+            frame = (await anext(stream)).frame
+            fitting = fitting + 1 if (frame.width == 640) is full else 0

@@ -1,7 +1,9 @@
 """Answers and offers, read back by aiortc's parser as an independent witness."""
 
 import aiortc.sdp
+import pytest
 
+from sfu.room.ports import Codec
 from sfu.signal import negotiation, sdp
 from sfu.signal.negotiation import Ice, OfferSection, Receive, Send
 from tests.sfu.signal.stage import description
@@ -72,7 +74,7 @@ def offer_with(*lines: str, head: str = "v=0\r\n") -> sdp.Description:
 
 
 def test_a_section_without_a_codec_of_ours_stays_inactive() -> None:
-    offer = offer_with("m=video 9 X 98", "a=mid:0", "a=sendonly", "a=rtpmap:98 VP9/90000")
+    offer = offer_with("m=video 9 X 98", "a=mid:0", "a=sendonly", "a=rtpmap:98 H265/90000")
     section = negotiation.answer(offer, {"0": Receive()}, ICE).sections[0]
     assert section.direction == "inactive"
     assert section.formats == ["98"]
@@ -123,3 +125,72 @@ def test_a_client_takes_the_formats_we_offered() -> None:
     answer = sdp.parse(description("chromium_v0_answer"))
     taken = {s.kind: s.codecs()[0].payload_type for s in answer.sections if s.codecs()}
     assert taken == {k: f.payload_type for k, f in negotiation.OFFERED.items()}
+
+
+RECEIVING, CHROMIUM = (sdp.parse(description("chromium_v1_publish")).sections[i] for i in (3, 7))
+HIGH = "packetization-mode=1;profile-level-id=640c1f"
+BASELINE = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e034"
+
+
+@pytest.mark.parametrize(
+    ("name", "payload_type"), [("", 96), ("vp9", 98), ("H264", 102), ("av1", 45), ("h265", 96)]
+)
+def test_the_codec_a_client_announced_is_kept(name: str, payload_type: int) -> None:
+    wanted = negotiation.wanted_codec(CHROMIUM, name)
+    assert wanted is not None
+    assert wanted.payload_type == payload_type
+
+
+@pytest.mark.parametrize(
+    ("mime", "fmtp", "payload_type"),
+    [
+        ("video/vp8", "", 96),
+        ("video/vp9", "", 98),
+        ("video/vp9", "profile-id=2", 100),
+        ("video/av1", "profile=1", 47),
+        ("video/h264", BASELINE, 108),
+        ("video/h264", "packetization-mode=1;profile-level-id=420034", 102),
+        ("video/h264", "packetization-mode=1;profile-level-id=42c034", 102),  # any of profile 66
+        ("video/h264", HIGH, None),
+        ("video/h265", "", None),
+    ],
+)
+def test_a_subscriber_gets_the_format_that_decodes_a_track(
+    mime: str, fmtp: str, payload_type: int | None
+) -> None:
+    found = negotiation.matching_codec(RECEIVING, Codec(mime, 1, 90000, fmtp))
+    assert (found.payload_type if found else None) == payload_type
+
+
+def test_the_dependency_descriptor_goes_with_av1_alone() -> None:
+    # livekit-client adds the extension to what Chromium offers by itself.
+    line = f"a=mid:7\r\na=extmap:12 {negotiation.DEPENDENCY_DESCRIPTOR}"
+    offer = sdp.parse(description("chromium_v1_publish").replace("a=mid:7", line))
+    section = offer.sections[7]
+    av1 = negotiation.wanted_codec(section, "av1")
+    for codec, there in ((av1, True), (negotiation.wanted_codec(section), False), (None, False)):
+        uris = negotiation.extensions(section, codec).values()
+        assert (negotiation.DEPENDENCY_DESCRIPTOR in uris) is there
+    answer = negotiation.answer(offer, {"7": Receive(codec=av1)}, ICE)
+    kept = sdp.parse(str(answer)).sections[7]
+    assert [codec.name for codec in kept.codecs()] == ["AV1", "rtx"]
+    assert negotiation.DEPENDENCY_DESCRIPTOR in kept.extensions().values()
+
+
+@pytest.mark.parametrize(
+    ("mime", "fmtp", "line"),
+    [
+        ("video/h264", HIGH, "102 H264/90000"),
+        ("video/vp9", "profile-id=0", "98 VP9/90000"),
+        ("video/av1", "profile=0", "45 AV1/90000"),
+    ],
+)
+def test_our_offers_name_the_publishers_codec(mime: str, fmtp: str, line: str) -> None:
+    send = Send(stream="PA_1|TR_1", track="TR_1", ssrc=77, codec=Codec(mime, 3, 90000, fmtp))
+    sections = [OfferSection(kind="application", mid="0")]
+    sections.append(OfferSection(kind="video", mid="1", send=send))
+    video = sdp.parse(str(negotiation.offer(sections, ICE, 1))).sections[1]
+    assert list(video.values("rtpmap")) == [line]
+    assert video.codecs()[0].fmtp == fmtp
+    described = negotiation.DEPENDENCY_DESCRIPTOR in video.extensions().values()
+    assert described is (mime == "video/av1")

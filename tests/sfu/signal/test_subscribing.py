@@ -103,7 +103,47 @@ def test_a_waiting_track_survives_a_section_of_unknown_codecs() -> None:
     stage.publish(alice, audio=False)
     text = description("chromium_v1_join").replace("VP8/90000", "NEW/90000")
     stage.offer(bob, text)
+    told = taken(bob)
+    refusals = [r.subscription_response for r in told if r.HasField("subscription_response")]
+    assert [r.err for r in refusals] == [models.SubscriptionError.SE_CODEC_UNSUPPORTED]
+    assert kinds(bob) == []  # asking for sections again would not end
+    stage.offer(bob, text)
     assert sending(answer(bob)) == []
+    assert "subscription_response" not in kinds(bob)
+
+
+@pytest.mark.parametrize("name", ["vp9", "video/H264", "av1"])
+def test_each_codec_goes_to_who_can_decode_it(name: str) -> None:
+    stage = Stage()
+    alice, bob = stage.join("alice"), stage.join("bob")
+    request = camera()
+    request.simulcast_codecs.add(codec=name, cid=request.cid)
+    stage.ask(alice, add_track=request)
+    stage.offer(alice, "chromium_v1_publish")
+    (track,) = alice.participant.published()
+    assert track.info.mime_type.lower().endswith(name.rpartition("/")[2].lower())
+    assert track.info.codecs[0].mime_type == track.info.mime_type
+    carol = stage.join("carol", single=False)
+    offered = sdp.parse(last(carol, "offer").offer.sdp)
+    assert f"video/{offered.sections[1].codecs()[0].name}" == track.info.mime_type
+    stage.offer(bob, "chromium_v1_join")
+    (section,) = (s for s in answer(bob).sections if s.direction == "sendonly")
+    assert f"video/{section.codecs()[0].name}" == track.info.mime_type
+
+
+def test_a_dual_client_that_cannot_decode_a_track_is_told() -> None:
+    stage = Stage()
+    alice, bob = stage.join("alice"), stage.join("bob", single=False)
+    stage.publish(alice, audio=False)
+    text = description("chromium_v0_answer").replace("VP8/90000", "NEW/90000")
+    taken(bob)
+    for _ in range(3):  # one offer is under way already
+        answer = rtc.SessionDescription(type="answer", sdp=text, id=bob.down.offer_id)
+        stage.ask(bob, answer=answer)
+    told = [r for r in taken(bob) if r.HasField("subscription_response")]
+    assert [r.subscription_response.err for r in told] == [
+        models.SubscriptionError.SE_CODEC_UNSUPPORTED
+    ]
 
 
 def test_manual_subscription() -> None:
