@@ -43,6 +43,7 @@ from bridge.media.tokens import call_token
 from bridge.peers.way import TO_DEVICE
 from bridge.rooms.callout import CallOut
 from bridge.rooms.conductor import Conductor
+from bridge.rooms.entrance import Entrance
 from bridge.rooms.errands import Errands
 from bridge.rooms.house import House, Stores
 from bridge.rooms.janitor import Janitor
@@ -190,6 +191,7 @@ def _wired(
         homeserver=homeserver,
         grants=stores.grants,
         media=media,
+        entrance=Entrance(house, stores, homeserver, take=rooms.take),
         leaves=leaves,
         registry=REGISTRY,
     )

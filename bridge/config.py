@@ -117,6 +117,11 @@ class Conference:
     transcript: bool = _setting(False, "Utterances and documents in the room's thread.")
     empty_timeout_s: int = _setting(300, "A call nobody is in ends after this many seconds.")
     ring_s: int = _setting(60, "Seconds that phones ring for a call started by command.")
+    rooms_without_bot: Literal["deny", "local", "federated"] = _setting(
+        "federated",
+        "Who may call in rooms where the bot is not: nobody, members of this homeserver, or all\n"
+        "members. What such rooms wish for is not known, and nothing is written there.",
+    )
     command_prefix: str = _setting("!visio", "What a command in chat begins with.")
 
 
@@ -128,6 +133,9 @@ class Federation:
         ["*"],
         "Servers whose users may join calls of rooms they are members of:\n"
         "`*` (every server), a name, or `*.example.org`.",
+    )
+    listen_only_servers: list[str] = _setting(
+        [], "Servers, written likewise, whose users only listen: no sound, no picture."
     )
     openid_timeout_s: int = _setting(
         5, "Seconds another homeserver has to confirm who its user is."

@@ -21,9 +21,11 @@ from typing import Any, Literal
 from bridge.domain import federation, joint, ringing
 from bridge.domain.federation import Call
 from bridge.domain.happenings import (
+    Admit,
     Effect,
     ElsewhereSeen,
     Event,
+    Knocked,
     MediaClosed,
     MediaRoomFinished,
     ParticipantJoined,
@@ -56,6 +58,8 @@ SCRIBE_GRACE_MS = 10_000
 """How long the documents wait for the scribe's last segments after the end."""
 STAYS_KEPT = 20
 """Connections of one person that a snapshot remembers."""
+KNOCKS_TOLD = 100
+"""People waiting in the lobby of one call that the room is told of."""
 LATE_PAUSE_MS = 10_000
 """Segments that arrive after the documents are gathered this long before new documents."""
 
@@ -116,6 +120,10 @@ class Conference:
     """Who was put out of this call and may not come back into it."""
     rings: ringing.Rings = ()
     """Whom the bridge has called into it."""
+    admitted: tuple[str, ...] = ()
+    """Who was let in from the lobby."""
+    knocked: tuple[str, ...] = ()
+    """Who waits, or waited, in the lobby: each is said once."""
     joint: Joint | None = None
     """The call's other sites, None while none has been heard of."""
     claimed: tuple[Stay, ...] = ()
@@ -288,7 +296,8 @@ def from_json(snapshot: Mapping[str, Any]) -> Conference:
     values = {key: value for key, value in snapshot.items() if key in known}
     values["stays"] = tuple(Stay(**stay) for stay in snapshot["stays"])
     values["rings"] = ringing.from_json(snapshot.get("rings"))
-    values["removed"] = tuple(snapshot.get("removed", ()))
+    for name in ("removed", "admitted", "knocked"):
+        values[name] = tuple(snapshot.get(name, ()))
     values["spans"] = tuple(Span(**span) for span in snapshot["spans"])
     values["claimed"] = tuple(Stay(**stay) for stay in snapshot.get("claimed", ()))
     values["joint"] = joint.from_json(snapshot.get("joint"))
@@ -313,6 +322,10 @@ def _handled(c: Conference, event: Event, now_ms: int) -> Step:
             return replace(c, removed=(*_without(c.removed, user_id), user_id)), ()
         case PersonAdmittedAgain(user_id=user_id):
             return replace(c, removed=_without(c.removed, user_id)), ()
+        case Knocked():
+            return _knocked(c, event)
+        case Admit(user_id=user_id):
+            return replace(c, admitted=(*_without(c.admitted, user_id), user_id)), ()
         case MediaRoomFinished(media_sid=media_sid):
             return _media_finished(c, media_sid, now_ms)
         case MediaClosed():
@@ -390,6 +403,14 @@ def _left(c: Conference, sid: str, now_ms: int) -> Conference:
     stays = tuple(gone(stay, now_ms) if stay.sid == sid else stay for stay in c.stays)
     left = _card_soon(replace(c, stays=stays), now_ms)
     return replace(left, empty_since_ms=None if _occupied(left) else now_ms)
+
+
+def _knocked(c: Conference, event: Knocked) -> Step:
+    known = event.user_id in c.knocked or event.user_id in c.admitted
+    if c.phase != "running" or known or len(c.knocked) >= KNOCKS_TOLD:
+        return c, ()
+    told = Say("lobby.knocked", {"name": event.display_name, "user_id": event.user_id})
+    return replace(c, knocked=(*c.knocked, event.user_id)), (told,)
 
 
 def _media_finished(c: Conference, media_sid: str, now_ms: int) -> Step:

@@ -102,6 +102,21 @@ class RingDeclined:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Knocked:
+    """Somebody waits to be let into this call (wish `lobby`)."""
+
+    user_id: str
+    display_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admit:
+    """A moderator lets somebody into this call."""
+
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MediaRoomFinished:
     """The media server closed its room by itself (nobody was in it, or its administrator did)."""
 
@@ -158,6 +173,8 @@ Event = (
     | RingReady
     | RingFailed
     | RingDeclined
+    | Knocked
+    | Admit
     | MediaRoomFinished
     | MediaClosed
     | PeersHeard

@@ -11,10 +11,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, get_args
 
 from bridge.text import LANGUAGES, Language
 
+Publish = Literal["everyone", "moderators"]
 # A language tag as RFC 5646 builds it, as far as recognizers tell languages apart.
 _TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
@@ -32,7 +33,8 @@ class Wish:
     """`active` is None where the room leaves it to commands and the call button.
 
     `language` is that of sentences and documents; `spoken_language` (None: the same) is what the
-    recognizer listens for.
+    recognizer listens for. `locked`: nobody new comes in; `lobby`: newcomers wait until a moderator
+    admits them; `publish`: who may send sound and picture (bridge.domain.entry).
     """
 
     active: bool | None = None
@@ -40,6 +42,10 @@ class Wish:
     transcript: bool = False
     language: Language = "fr"
     spoken_language: str | None = None
+    locked: bool = False
+    lobby: bool = False
+    max_participants: int | None = None
+    publish: Publish = "everyone"
     content: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """The event's content as it was read: the ground of the next one we write."""
 
@@ -81,6 +87,10 @@ def read(content: object, defaults: Wish) -> tuple[Wish, tuple[Problem, ...]]:
         transcript=bool(flag("transcript", defaults.transcript)),
         language=_language(content.get("language"), defaults.language, problems),
         spoken_language=_tag(content.get("spoken_language"), defaults.spoken_language, problems),
+        locked=bool(flag("locked", False)),
+        lobby=bool(flag("lobby", False)),
+        max_participants=_count(content.get("max_participants"), problems),
+        publish=_publish(content.get("publish"), problems),
         content=dict(content),
     )
     return wish, tuple(problems)
@@ -105,6 +115,27 @@ def _language(value: object, default: Language, problems: list[Problem]) -> Lang
     choices = ", ".join(LANGUAGES)
     problems.append(Problem("wish.not_language", {"field": "language", "choices": choices}))
     return default
+
+
+def _count(value: object, problems: list[Problem]) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 2:
+        return value
+    problems.append(Problem("wish.not_count", {"field": "max_participants"}))
+    return None
+
+
+def _publish(value: object, problems: list[Problem]) -> Publish:
+    if value is None:
+        return "everyone"
+    choices: tuple[Publish, ...] = get_args(Publish)
+    for choice in choices:
+        if value == choice:
+            return choice
+    # Who wanted to restrict it and mistyped wanted it restricted.
+    problems.append(Problem("wish.not_choice", {"field": "publish", "choices": ", ".join(choices)}))
+    return "moderators"
 
 
 def _tag(value: object, default: str | None, problems: list[Problem]) -> str | None:

@@ -114,6 +114,9 @@ class GrantStore(Protocol):
     async def of_identity(self, media_room: str, identity: str) -> Grant | None:
         """The grant of one participant, revoked or not."""
 
+    async def renew(self, grant: Grant, *, granted_ms: int) -> None:
+        """Given again, unless it has been revoked meanwhile."""
+
     async def put(self, grant: Grant) -> None:
         """Store in place of an earlier grant of the same identity."""
 
@@ -123,6 +126,13 @@ class MediaRooms(Protocol):
 
     async def create_room(self, name: str, *, empty_timeout_s: int) -> object:
         """Make a room; one of that name stays as it is."""
+
+
+class Entrance(Protocol):
+    """bridge.rooms.entrance.Entrance."""
+
+    async def allow(self, room_id: str, user_id: str) -> bool:
+        """Whether this member may also be heard and seen. Raises Refused and Unavailable."""
 
 
 class LeaveTaker(Protocol):
@@ -143,6 +153,7 @@ class Admission:
         homeserver: Membership,
         grants: GrantStore,
         media: MediaRooms,
+        entrance: Entrance,
         leaves: LeaveTaker,
         registry: CollectorRegistry,
         clock: Callable[[], float] = time.time,
@@ -152,6 +163,7 @@ class Admission:
         self._homeserver = homeserver
         self._grants = grants
         self._media = media
+        self._entrance = entrance
         self._leaves = leaves
         self._clock = clock
         self._limit = RateLimit(_USER_RATE)
@@ -175,6 +187,7 @@ class Admission:
         with self._counted("delegated"):
             now = self._clock()
             await self._check(ask, now)
+            await self._entrance.allow(ask.room_id, ask.user_id)
             await self._take_leave(ask, now)
 
     @contextmanager
@@ -211,6 +224,7 @@ class Admission:
     async def _admit(self, ask: Ask) -> Admitted:
         now = self._clock()
         await self._check(ask, now)
+        may_publish = await self._entrance.allow(ask.room_id, ask.user_id)
         await self._take_leave(ask, now)
         room = media_room(ask.room_id, ask.slot_id)
         await self._ensure_room(room, now)
@@ -223,6 +237,7 @@ class Admission:
             now=int(now),
             ttl_s=self._settings.media.token_ttl_s,
             name=name,
+            can_publish=may_publish,
         )
         return Admitted(self._settings.media.public_url, jwt)
 
@@ -243,7 +258,10 @@ class Admission:
     async def _grant(self, ask: Ask, room: str, now: float) -> None:
         known = await self._grants.of_identity(room, ask.identity)
         if known is not None and known.user_id == ask.user_id and known.revoked_ms is None:
-            return  # whoever loses the room from now on finds this grant and revokes it
+            # Whoever loses the room from now on finds this grant and revokes it. Its time says
+            # which call it was given for.
+            await self._grants.renew(known, granted_ms=int(now * 1000))
+            return
         grant = Grant(
             media_room=room,
             identity=ask.identity,

@@ -13,6 +13,7 @@ from bridge.domain.leaves import DEFAULT_TIMEOUT_MS
 from bridge.errors import ColloqueError, Refused, Unavailable, UserError
 from bridge.matrix.admission import BadAsk, Delay, TooOften
 from bridge.matrix.openid import NotAuthorised
+from bridge.matrix.wire import REASON
 from bridge.text import say
 
 MAX_BODY = 64 * 1024
@@ -33,7 +34,7 @@ def refusal(error: ColloqueError) -> web.Response:
         case NotAuthorised():
             return matrix_error(401, "M_UNAUTHORIZED", "The request could not be authorised.")
         case Refused():
-            return matrix_error(403, "M_FORBIDDEN", _sentence(error))
+            return matrix_error(403, "M_FORBIDDEN", _sentence(error), None, **{REASON: error.key})
         case BadAsk():
             return matrix_error(400, error.errcode, str(error))
         case TooOften():

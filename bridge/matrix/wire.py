@@ -46,6 +46,8 @@ TRANSCRIPT = "eu.colloque.transcript"
 """Content key of a file: a document of the record."""
 TXN = "eu.colloque.txn"
 """Content key of each of the bridge's messages: which row of its outbox this is."""
+REASON = "eu.colloque.reason"
+"""In the answer of a token door that refuses: why, as a word (`waiting`, `locked`, `full` ...)."""
 
 DOCTOR = "eu.colloque.doctor"
 """Account data of the bot: `room_id` of the room that `doctor` asks for call tokens in; and the

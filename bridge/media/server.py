@@ -45,6 +45,7 @@ class MediaParticipant:
     agent: bool
     joined_ms: int  # Unix milliseconds
     tracks: tuple[MediaTrack, ...]
+    can_publish: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,26 @@ class MediaServer:
                 await self._service().remove_participant(
                     room.RoomParticipantIdentity(room=name, identity=identity)
                 )
+            except ServerError as error:
+                return _absent(error)
+        return True
+
+    async def permit(self, name: str, identity: str, *, can_publish: bool) -> bool:
+        """Let a participant send sound and picture, or only listen. False: they were not there.
+
+        The rest is as every call token gives it (bridge.media.tokens): LiveKit takes the rights
+        as a whole.
+        """
+        permission = models.ParticipantPermission(
+            can_subscribe=True,
+            can_publish=can_publish,
+            can_publish_data=True,
+            can_update_metadata=True,
+        )
+        wish = room.UpdateParticipantRequest(room=name, identity=identity, permission=permission)
+        async with self._answering():
+            try:
+                await self._service().update_participant(wish)
             except ServerError as error:
                 return _absent(error)
         return True
@@ -217,6 +238,7 @@ def _participant(one: models.ParticipantInfo) -> MediaParticipant:
         agent=one.kind == models.ParticipantInfo.Kind.AGENT,
         joined_ms=one.joined_at_ms or one.joined_at * 1000,
         tracks=tuple(_track(track) for track in one.tracks),
+        can_publish=one.permission.can_publish,
     )
 
 

@@ -20,7 +20,7 @@ from bridge.domain import happenings, wish
 from bridge.domain.conference import Conference
 from bridge.ids import ROOM_CALL
 from bridge.matrix import wire
-from bridge.rooms import agreement, memberships, news, outcomes, requests
+from bridge.rooms import agreement, entrance, memberships, news, outcomes, requests
 from bridge.rooms import facts as room_facts
 from bridge.rooms.gather import Asked, Gathered, Gatherer, Homeserver, News, named
 from bridge.rooms.house import House, Stores
@@ -152,6 +152,14 @@ class Conductor:
         ledger.facts = ledger.facts.with_state(change.type, change.content, change.sender)
         if change.type == wire.ENCRYPTION:
             await ledger.settings_changed()
+        elif change.type == wire.TOMBSTONE and ledger.facts.closed:
+            await self._closed(ledger, by=change.sender)
+
+    async def _closed(self, ledger: Ledger, *, by: str) -> None:
+        """The room has been replaced: its call is over, and no token opens it any more."""
+        await ledger.revoke_all()
+        if ledger.running:
+            await ledger.apply(ledger.running, happenings.StopAsked(by=by))
 
     async def _member(self, ledger: Ledger, change: wire.MemberChange, gathered: Gathered) -> None:
         if change.user_id == self._house.bot:
@@ -204,6 +212,12 @@ class Conductor:
                     await ledger.apply(closed, happenings.MediaClosed())
             case news.Gone(user_id=user_id):
                 await ledger.revoke(user_id)
+            case news.Knocked(conference=conference, user_id=user_id):
+                waited_for = ledger.conference(conference)
+                if waited_for:
+                    name = ledger.facts.display_name(user_id)
+                    knock = happenings.Knocked(user_id=user_id, display_name=name)
+                    await ledger.apply(waited_for, knock)
             case news.Due(at_ms=at_ms):
                 # The clock may have been put back since: what was due stays due.
                 ledger.now_ms = max(ledger.now_ms, at_ms)
@@ -212,6 +226,8 @@ class Conductor:
     async def _joined(self, ledger: Ledger, told: news.Joined, grant: Grant) -> None:
         if not told.seen and ledger.now_ms - told.at_ms > TOO_OLD_MS:
             return  # announced while we were down: if they are still there, they will be seen
+        if entrance.refusal(self._house, ledger.facts, ledger.running, grant) is not None:
+            return  # with a token of another time: the reconciler removes them
         newest = ledger.conferences[0] if ledger.conferences else None
         if ledger.running is None:
             # Who came before the last end is being removed; who came after it, or is there after

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bridge.domain import wish
+from bridge.domain.entry import Room
 from bridge.domain.policy import Power
 from bridge.domain.wish import Wish
 from bridge.ids import ROOM_CALL, server_of
@@ -19,7 +20,8 @@ class Facts:
     """`known` is False until the room's state was read. `wish` is the content as last read.
 
     `joined`: the bot is in the room. In others people may call too; there the bridge says nothing,
-    and no kick is told to it. `names` holds the display names of those who used the bridge here.
+    and no kick is told to it. `closed`: another room has taken its place (m.room.tombstone).
+    `names` holds the display names of those who used the bridge here.
     `power_said`: the sentence about missing power was said and power has not been given since.
     """
 
@@ -30,6 +32,7 @@ class Facts:
     create: Mapping[str, Any] = field(default_factory=dict)
     creator: str = ""
     encrypted: bool = False
+    closed: bool = False
     name: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
     power_said: bool = False
@@ -46,6 +49,14 @@ class Facts:
     def read_wish(self, defaults: Wish) -> Wish:
         """The room's wish, its problems left aside."""
         return wish.read(self.wish, defaults)[0]
+
+    def room(self, defaults: Wish) -> Room:
+        """What decides who comes into its call. Of a room without the bot nothing is believed."""
+        if not self.joined:
+            return Room(with_bot=False, closed=False, wish=defaults, power=Power(None, {}, ""))
+        return Room(
+            with_bot=True, closed=self.closed, wish=self.read_wish(defaults), power=self.power
+        )
 
     def display_name(self, user_id: str) -> str:
         """A person's name; without one, their id's own part."""
@@ -94,6 +105,9 @@ class Facts:
                 return replace(self, create=content, creator=str(content.get("creator", sender)))
             case wire.ENCRYPTION:
                 return replace(self, encrypted=True)
+            case wire.TOMBSTONE:
+                # A redacted one is an empty one: the room goes on.
+                return replace(self, closed=isinstance(content.get("replacement_room"), str))
             case wire.ROOM_NAME:
                 name = content.get("name")
                 return replace(self, name=name[:200] if isinstance(name, str) else "")

@@ -62,6 +62,7 @@ News = (
     | news.Closed
     | news.Gone
     | news.Due
+    | news.Knocked
     | news.CameBack
     | news.Reread
     | news.Ghost
@@ -153,6 +154,8 @@ class Gatherer:
                 return await self._facts_and_name(room_id, said.user_id)
         if isinstance(told, news.Reread):
             return await self._read_again(room_id)
+        if isinstance(told, news.Knocked):
+            return await self._facts_and_name(room_id, told.user_id)
         return Gathered()
 
     async def _gather_invitation(self, change: wire.MemberChange) -> Gathered:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bridge.config import Settings
+from bridge.domain import entry
 from bridge.domain.conference import Rules
 from bridge.domain.membership import normal
 from bridge.domain.policy import server_admitted
 from bridge.domain.wish import Wish
 from bridge.ids import server_of
-from bridge.matrix import timeline
+from bridge.matrix import timeline, wire
 from bridge.store.conferences import Conferences
 from bridge.store.database import Database
 from bridge.store.errands import Errands
@@ -68,6 +69,7 @@ class House:
     prefix: str
     defaults: Wish
     rules: Rules
+    entry: entry.Rules
     allow_servers: tuple[str, ...]
     encryption: bool = False
     """The bot reads and writes in encrypted rooms."""
@@ -89,6 +91,12 @@ class House:
             rules=Rules(
                 empty_timeout_ms=conference.empty_timeout_s * 1000,
                 ring_ms=conference.ring_s * 1000,
+            ),
+            entry=entry.Rules(
+                own_server=settings.homeserver.server_name,
+                wish_event=wire.CONFERENCE,
+                without_bot=conference.rooms_without_bot,
+                listen_only=tuple(settings.federation.listen_only_servers),
             ),
             allow_servers=tuple(settings.federation.allow_servers),
             encryption=encryption,

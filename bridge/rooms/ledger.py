@@ -176,8 +176,18 @@ class Ledger:
         await self._carry_out(after, effects)
         over = conference.phase == "running" != after.phase
         # A call that only looks empty, since a site with people in it is silent, ends here alone.
-        if over and self.wish.active and (after.stopped_by or not conference.present):
-            self.write_wish(self.facts.read_wish(self.house.defaults).with_field("active", False))
+        if over and (after.stopped_by or not conference.present):
+            self._wish_for_no_call()
+
+    def _wish_for_no_call(self) -> None:
+        """After the end: nothing is wished for, and the next call is not locked."""
+        wanted = before = self.facts.read_wish(self.house.defaults)
+        if wanted.active:
+            wanted = wanted.with_field("active", False)
+        if wanted.locked:
+            wanted = wanted.with_field("locked", False)
+        if wanted != before:
+            self.write_wish(wanted)
 
     async def settings_changed(self) -> None:
         """Bring a running call to the wish's settings; only the wish's own event may end it."""

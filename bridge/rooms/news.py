@@ -67,6 +67,14 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
+class Knocked:
+    """A member waits to be let into this conference (the doors say so)."""
+
+    conference: str
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class CameBack:
     """An errand was carried out, or could not be. `count`: how many it touched.
 
@@ -133,7 +141,7 @@ class ShareTaken:
 
 
 PeerNews = Peers | ShareTaken
-MediaNews = Joined | Left | Finished | Closed | Gone | Due | CameBack | Reread | Ghost
+MediaNews = Joined | Left | Finished | Closed | Gone | Due | Knocked | CameBack | Reread | Ghost
 ScribeNews = Heard | SessionChanged
 
 
@@ -153,6 +161,8 @@ def media(payload: Mapping[str, Any]) -> MediaNews | None:
             return Gone(_text(payload, "user_id"))
         case "colloque.due":
             return Due(_number(payload, "at_ms"))
+        case "colloque.knocked":
+            return Knocked(_text(payload, "conference"), _text(payload, "user_id"))
         case "colloque.errand":
             return CameBack(
                 _text(payload, "errand"),
@@ -235,6 +245,12 @@ def due(room_id: str, conference: str, at_ms: int) -> NewEntry:
     """Entry for something of a conference that was due at `at_ms`."""
     payload = {"event": "colloque.due", "at_ms": at_ms}
     return NewEntry(room_id, "media", f"due:{conference}:{at_ms}", payload)
+
+
+def knocked(room_id: str, conference: str, user_id: str) -> NewEntry:
+    """Entry for somebody who waits: one for each person and conference."""
+    payload = {"event": "colloque.knocked", "conference": conference, "user_id": user_id}
+    return NewEntry(room_id, "media", f"knocked:{conference}:{user_id}", payload)
 
 
 def came_back(room_id: str, told: CameBack) -> NewEntry:

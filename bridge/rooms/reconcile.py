@@ -12,21 +12,20 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bridge.domain.conference import Conference, scribe_identity
 from bridge.errors import Unavailable
 from bridge.ids import media_room
-from bridge.matrix.client import HomeserverError
 from bridge.media.server import MediaParticipant, MediaRoom
 from bridge.rooms import facts as room_facts
-from bridge.rooms import news
+from bridge.rooms import news, occupancy
 from bridge.rooms.house import House, Stores
 from bridge.rooms.ledger import read_conferences
+from bridge.rooms.occupancy import Call, Occupancy
 from bridge.rooms.turns import Turns
-from bridge.store.grants import Grant
 from bridge.store.inbox import NewEntry
 
 log = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ SCRIBE_REST_S = 5.0
 """A session that failed is not asked for again sooner."""
 
 
-class Media(Protocol):
+class Media(occupancy.Media, Protocol):
     """What the reconciler asks of bridge.media.server.MediaServer."""
 
     async def create_room(
@@ -48,7 +47,6 @@ class Media(Protocol):
     async def delete_room(self, name: str) -> bool: ...
     async def rooms(self, names: Sequence[str] = ()) -> list[MediaRoom]: ...
     async def participants(self, name: str) -> list[MediaParticipant]: ...
-    async def remove(self, name: str, identity: str) -> bool: ...
 
 
 class Scribe(Protocol):
@@ -60,12 +58,6 @@ class Scribe(Protocol):
     async def start(self, session: dict[str, Any]) -> None: ...
     async def update(self, conference: str, **flags: Any) -> None: ...
     async def stop(self, conference: str) -> None: ...
-
-
-class Members(Protocol):
-    """What the reconciler asks of bridge.matrix.client.Homeserver."""
-
-    async def is_joined(self, room_id: str, user_id: str) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +83,7 @@ class Reconciler:
         access: ScribeAccess,
         *,
         take: Callable[[Sequence[NewEntry]], Any],
-        members: Members,
+        members: occupancy.Members,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         see_s: float = SEE_S,
         due_s: float = DUE_S,
@@ -102,7 +94,7 @@ class Reconciler:
         self._scribe = scribe
         self._access = access
         self._take = take
-        self._members = members
+        self._occupancy = Occupancy(house, media, members, take=take)
         self._clock_ms = clock_ms
         self._see_s = see_s
         self._due_s = due_s
@@ -188,34 +180,10 @@ class Reconciler:
             for grant in await self._stores.grants.of_room(room_id)
             if grant.media_room == name
         }
-        scribes = {scribe_identity(conference.id) for conference in conferences}
-        for participant in present:
-            if not _may_stay(participant.identity, grants, scribes):
-                log.info("somebody without a valid grant is removed from room %s", room_id)
-                await self._media.remove(name, participant.identity)
-        await self._take(_unannounced(room_id, running, present, grants))
-        there = [grants[p.identity] for p in present if p.identity in grants]
-        await self._ask_members(room_id, [g for g in there if g.revoked_ms is None])
-
-    async def _ask_members(self, room_id: str, grants: list[Grant]) -> None:
-        """Where the bot is not in the room, nobody tells us of a kick: ask."""
         facts = room_facts.from_json(await self._stores.rooms.get(None, room_id))
-        if facts.joined:
-            return
-        for grant in grants:
-            try:
-                joined = await self._members.is_joined(room_id, grant.user_id)
-            except HomeserverError as error:
-                log.info("the members of room %s are not known now: %s", room_id, error)
-                return
-            if not joined:
-                gone = news.gone(
-                    room_id,
-                    user_id=grant.user_id,
-                    identity=grant.identity,
-                    granted_ms=grant.granted_ms,
-                )
-                await self._take([gone])
+        scribes = {scribe_identity(conference.id) for conference in conferences}
+        call = Call(room_id, name, facts, running, grants, scribes)
+        await self._occupancy.settle(call, present)
 
     async def _create(self, name: str, conference: Conference) -> None:
         # The bridge ends an empty call by itself; the media server's own limit is for a bridge
@@ -277,34 +245,3 @@ def _flags(conference: Conference) -> dict[str, Any]:
         "captions": conference.captions,
         "transcript": conference.transcript,
     }
-
-
-def _may_stay(identity: str, grants: Mapping[str, Grant], scribes: set[str]) -> bool:
-    grant = grants.get(identity)
-    return identity in scribes or (grant is not None and grant.revoked_ms is None)
-
-
-def _unannounced(
-    room_id: str,
-    running: Conference | None,
-    present: Sequence[MediaParticipant],
-    grants: Mapping[str, Grant],
-) -> list[NewEntry]:
-    """Entries for whoever came or went without a word. The conference was read before the media."""
-    stays = running.stays if running else ()
-    known = {stay.sid for stay in stays}
-    there = {participant.sid for participant in present}
-    came = [
-        news.seen_joined(room_id, identity=p.identity, sid=p.sid, joined_ms=p.joined_ms)
-        for p in present
-        if p.sid not in known
-        and p.state in {"JOINED", "ACTIVE"}
-        and p.identity in grants
-        and grants[p.identity].revoked_ms is None
-    ]
-    left = [
-        news.seen_left(room_id, identity=stay.identity, sid=stay.sid)
-        for stay in stays
-        if stay.left_ms is None and stay.sid not in there
-    ]
-    return came + left

@@ -33,6 +33,16 @@ class Grants:
         async with holding(self._db, conn) as held:
             await held.execute(_UPSERT, *_columns(grant))
 
+    async def renew(self, grant: Grant, *, granted_ms: int) -> None:
+        """Given again, unless it has been revoked meanwhile."""
+        await self._db.execute(
+            "UPDATE call_grant SET granted_ms = $3"
+            " WHERE media_room = $1 AND identity = $2 AND revoked_ms IS NULL",
+            grant.media_room,
+            grant.identity,
+            granted_ms,
+        )
+
     async def of_identity(self, media_room: str, identity: str) -> Grant | None:
         """The grant of one participant, revoked or not."""
         row = await self._db.fetchrow(

@@ -180,6 +180,8 @@ SENTENCES: dict[str, str] = {
     "wish.problem": "The room's conference setting has a mistake: {problem}",
     "wish.not_object": "it is not an object.",
     "wish.not_bool": "“{field}” must be true or false.",
+    "wish.not_count": "“{field}” must be a whole number of at least 2.",
+    "wish.not_choice": "“{field}” must be one of: {choices}. I apply the strictest.",
     "wish.not_language": "“{field}” must be one of the languages {choices}.",
     "wish.not_tag": "“{field}” must be a language code such as fr or en-GB.",
     "scribe.failed": "The transcript does not work at the moment; I keep trying.",
@@ -187,6 +189,16 @@ SENTENCES: dict[str, str] = {
     "failed.event": "An event of the call could not be handled (reference {reference}).",
     # Doors: what a person reads in a client or on the join page
     "not_member": "You are not a member of this room.",
+    "room_closed": "Another room has taken this one's place: join the call there.",
+    "no_bot": "This service holds no calls in this room: invite the conference bot to it first.",
+    "removed": "You were removed from this call. A moderator of the room can invite you again.",
+    "locked": "This call is locked: a moderator of the room can open it again.",
+    "waiting": "Waiting: a moderator of the room has to let you into the call.",
+    "full": "This call is full. Try again when somebody has left it.",
+    "lobby.knocked": (
+        "{name} ({user_id}) is waiting to come into the call. "
+        "To let them in: {prefix} admit {user_id}"
+    ),
     "server_not_admitted": "This service is not open to accounts of the server {server}.",
     "too_many_calls": "The bot is in too many calls already; please try again a little later.",
     "homeserver_unavailable": "The Matrix server does not answer; please try again in a moment.",

@@ -191,6 +191,8 @@ SENTENCES: dict[str, str] = {
     "wish.problem": "Le réglage de visioconférence du salon contient une erreur : {problem}",
     "wish.not_object": "ce n’est pas un objet.",
     "wish.not_bool": "« {field} » doit être vrai ou faux (true, false).",
+    "wish.not_count": "« {field} » doit être un nombre entier, 2 ou plus.",
+    "wish.not_choice": "« {field} » doit être l’un de : {choices}. J’applique le plus strict.",
     "wish.not_language": "« {field} » doit être l’une des langues {choices}.",
     "wish.not_tag": "« {field} » doit être un code de langue tel que fr ou en-GB.",
     "scribe.failed": "La transcription ne fonctionne pas pour le moment ; je continue d’essayer.",
@@ -198,6 +200,21 @@ SENTENCES: dict[str, str] = {
     "failed.event": "Un événement de l’appel n’a pas pu être traité (référence {reference}).",
     # Doors: what a person reads in a client or on the join page
     "not_member": "Vous n’êtes pas membre de ce salon.",
+    "room_closed": "Ce salon a été remplacé par un autre : rejoignez l’appel dans le nouveau.",
+    "no_bot": (
+        "Ce service ne tient pas d’appel dans ce salon : invitez-y d’abord le robot de "
+        "visioconférence."
+    ),
+    "removed": (
+        "Vous avez été retiré de cet appel. Un modérateur du salon peut vous y inviter de nouveau."
+    ),
+    "locked": "Cet appel est verrouillé : un modérateur du salon peut le rouvrir.",
+    "waiting": "En attente : un modérateur du salon doit vous laisser entrer dans l’appel.",
+    "full": "Cet appel est complet. Réessayez quand quelqu’un l’aura quitté.",
+    "lobby.knocked": (
+        "{name} ({user_id}) attend à l’entrée de l’appel. "
+        "Pour laisser entrer cette personne : {prefix} admit {user_id}"
+    ),
     "server_not_admitted": "Ce service n’est pas ouvert aux comptes du serveur {server}.",
     "too_many_calls": "Le robot participe déjà à trop d’appels ; réessayez un peu plus tard.",
     "homeserver_unavailable": "Le serveur Matrix ne répond pas ; réessayez dans un instant.",

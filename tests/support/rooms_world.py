@@ -11,7 +11,7 @@ import inspect
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from bridge.matrix.client import HomeserverError, Member
 from bridge.media.server import MediaParticipant, MediaRoom, MediaTrack
 from bridge.rooms.callout import CallOut
 from bridge.rooms.conductor import Conductor
+from bridge.rooms.entrance import Entrance
 from bridge.rooms.errands import Errands
 from bridge.rooms.house import House, Stores
 from bridge.rooms.janitor import Janitor
@@ -163,6 +164,15 @@ class StandInMedia:
         self._note("mute", name, identity, track_sid)
         return True
 
+    async def permit(self, name: str, identity: str, *, can_publish: bool) -> bool:
+        self._check()
+        self._note("permit", name, identity, str(can_publish))
+        self.there[name] = [
+            replace(p, can_publish=can_publish) if p.identity == identity else p
+            for p in self.there[name]
+        ]
+        return True
+
     def enter(
         self,
         identity: str,
@@ -253,6 +263,9 @@ class World:
             clock_ms=lambda: self.now_ms,
             new_id=lambda: f"conf-{self.now_ms - T0}",
         )
+        self.entrance = Entrance(
+            self.house, self.stores, self.homeserver, take=self.give_all, clock_ms=self.clock
+        )
         self.rooms = Rooms(
             self.stores,
             self.conductor,
@@ -310,6 +323,12 @@ class World:
             yield
             for task in running:
                 task.cancel()
+
+    def clock(self) -> int:
+        return self.now_ms
+
+    async def give_all(self, entries: Sequence[NewEntry]) -> None:
+        await self.give(*entries)
 
     # ---- what happens
 

@@ -9,6 +9,7 @@ import pytest
 
 from bridge.domain.conference import (
     CARD_PAUSE_MS,
+    KNOCKS_TOLD,
     LATE_PAUSE_MS,
     SCRIBE_GRACE_MS,
     STAYS_KEPT,
@@ -21,9 +22,11 @@ from bridge.domain.conference import (
     to_json,
 )
 from bridge.domain.happenings import (
+    Admit,
     Effect,
     ElsewhereSeen,
     Event,
+    Knocked,
     MediaClosed,
     MediaRoomFinished,
     ParticipantJoined,
@@ -379,3 +382,46 @@ def test_the_end_of_our_media_room_is_not_the_end_for_the_others() -> None:
     assert [s.user_id for s in call.c.present] == [BOB]
     call.do(StopAsked())
     assert call.c.claimed[0].left_ms == call.now_ms
+
+
+# ---- the lobby
+
+
+def knock(user: str = BOB) -> Knocked:
+    return Knocked(user_id=user, display_name=f"Name of {user}")
+
+
+def test_a_knock_is_said_once() -> None:
+    call = Call()
+    said = Say("lobby.knocked", {"name": f"Name of {BOB}", "user_id": BOB})
+    assert call.do(knock()) == (said,)
+    assert call.c.knocked == (BOB,)
+    assert call.do(knock()) == ()
+
+
+def test_who_was_admitted_does_not_knock() -> None:
+    call = Call()
+    assert call.do(Admit(user_id=BOB)) == ()
+    call.do(Admit(user_id=BOB))
+    assert call.c.admitted == (BOB,)
+    assert call.do(knock()) == ()
+
+
+def test_a_crowd_at_the_door_does_not_fill_the_room() -> None:
+    call = Call()
+    said = [call.do(knock(f"@u{n}:a"), 0) for n in range(KNOCKS_TOLD + 5)]
+    assert sum(map(len, said)) == KNOCKS_TOLD
+
+
+def test_nobody_knocks_at_a_call_that_is_over() -> None:
+    call = Call()
+    call.do(StopAsked())
+    assert call.do(knock()) == ()
+
+
+def test_the_lobby_is_in_the_snapshot() -> None:
+    call = Call()
+    call.do(knock())
+    call.do(Admit(user_id=ALICE))
+    read = from_json(json.loads(json.dumps(to_json(call.c))))
+    assert (read.knocked, read.admitted) == ((BOB,), (ALICE,))

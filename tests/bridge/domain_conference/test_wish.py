@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,7 +29,11 @@ def test_all_fields() -> None:
         "transcript": True,
         "language": "en",
         "spoken_language": "en-GB",
-        "lobby": "later",
+        "locked": True,
+        "lobby": True,
+        "max_participants": 12,
+        "publish": "moderators",
+        "hat": "later",
     }
     wish, problems = read(content, DEFAULTS)
     assert problems == ()
@@ -38,6 +43,10 @@ def test_all_fields() -> None:
         transcript=True,
         language="en",
         spoken_language="en-GB",
+        locked=True,
+        lobby=True,
+        max_participants=12,
+        publish="moderators",
         content=content,
     )
     assert wish.listened() == "en-GB"
@@ -59,12 +68,34 @@ def test_all_fields() -> None:
         ),
         ({"spoken_language": "f"}, Problem("wish.not_tag", {"field": "spoken_language"})),
         ({"spoken_language": 3}, Problem("wish.not_tag", {"field": "spoken_language"})),
+        ({"locked": "no"}, Problem("wish.not_bool", {"field": "locked"})),
+        ({"lobby": 0}, Problem("wish.not_bool", {"field": "lobby"})),
+        ({"max_participants": 1}, Problem("wish.not_count", {"field": "max_participants"})),
+        ({"max_participants": True}, Problem("wish.not_count", {"field": "max_participants"})),
+        ({"max_participants": "5"}, Problem("wish.not_count", {"field": "max_participants"})),
     ],
 )
 def test_a_wrong_field_keeps_its_default(content: dict[str, Any], problem: Problem) -> None:
     wish, problems = read(content, DEFAULTS)
     assert problems == (problem,)
     assert (wish.active, wish.captions, wish.transcript, wish.language) == (None, True, False, "fr")
+    assert (wish.locked, wish.lobby, wish.max_participants) == (False, False, None)
+
+
+@pytest.mark.parametrize("value", ["moderator", True, 3])
+def test_who_mistypes_a_restriction_is_restricted(value: object) -> None:
+    wish, problems = read({"publish": value}, DEFAULTS)
+    choices = "everyone, moderators"
+    assert problems == (Problem("wish.not_choice", {"field": "publish", "choices": choices}),)
+    assert wish.publish == "moderators"
+
+
+@pytest.mark.parametrize("value", ["everyone", "moderators"])
+def test_who_may_publish(value: str) -> None:
+    assert read({"publish": value}, DEFAULTS) == (
+        replace(DEFAULTS, publish=value, content={"publish": value}),
+        (),
+    )
 
 
 def test_null_is_absent() -> None:

@@ -71,6 +71,21 @@ class Media:
 
 
 @dataclass
+class Room:
+    """What the room wants: a reason not to come in, and who may publish."""
+
+    reason: str = ""
+    may_publish: bool = True
+    asked: int = 0
+
+    async def allow(self, room_id: str, user_id: str) -> bool:
+        self.asked += 1
+        if self.reason:
+            raise Refused(self.reason)
+        return self.may_publish
+
+
+@dataclass
 class Handed:
     """The leaves that were taken over."""
 
@@ -89,6 +104,7 @@ class World:
     media: Media
     grants: Grants
     handed: Handed
+    room: Room
     registry: CollectorRegistry
     now: list[float]
 
@@ -115,7 +131,7 @@ async def _world(folder: Path, settings: Settings) -> World:
         database=Database(url=f"sqlite:{folder}/test.db"),
     )
     members, media, handed, now = Members(), Media(), Handed(), [1_764_000_000.0]
-    registry = CollectorRegistry()
+    registry, room = CollectorRegistry(), Room()
     grants = Grants(await open_database(settings))
     admission = Admission(
         settings,
@@ -123,11 +139,12 @@ async def _world(folder: Path, settings: Settings) -> World:
         homeserver=members,
         grants=grants,
         media=media,
+        entrance=room,
         leaves=handed,
         registry=registry,
         clock=lambda: now[0],
     )
-    return World(admission, members, media, grants, handed, registry, now)
+    return World(admission, members, media, grants, handed, room, registry, now)
 
 
 def claims(admitted: Admitted) -> dict[str, Any]:
@@ -285,6 +302,41 @@ async def test_only_listed_servers_are_admitted(world: World, tmp_path: Path) ->
         await listed.ask(user_id="@c:c.org")
     assert refused.value.key == "server_not_admitted"
     await listed.grants._db.stop()
+
+
+async def test_whom_the_room_does_not_want_leaves_no_trace(world: World) -> None:
+    world.room.reason = "locked"
+    for ask in (world.ask, world.delegate):
+        with pytest.raises(Refused) as refused:
+            await ask(delay=DELAY)
+        assert refused.value.key == "locked"
+    assert await world.grants.of_room(ROOM) == []
+    assert (world.media.made, world.handed.leaves) == ([], [])
+
+
+async def test_a_room_is_not_asked_about_who_is_no_member(world: World) -> None:
+    with pytest.raises(Refused):
+        await world.ask(user_id="@eve:example.org")
+    assert world.room.asked == 0
+
+
+async def test_who_only_listens_gets_a_token_that_says_so(world: World) -> None:
+    assert claims(await world.ask())["video"]["canPublish"] is True
+    world.room.may_publish = False
+    video = claims(await world.ask())["video"]
+    assert (video["canPublish"], video["canSubscribe"], video["canPublishData"]) == (
+        False,
+        True,
+        True,
+    )
+
+
+async def test_a_grant_given_again_is_a_grant_of_now(world: World) -> None:
+    await world.ask()
+    world.now[0] += 100
+    await world.ask()
+    (grant,) = await world.grants.of_room(ROOM)
+    assert grant.granted_ms == 1_764_000_100_000
 
 
 DELAY = Delay("syd_1", 3_600_000)

@@ -39,6 +39,8 @@ from bridge.matrix.rtc_proxy import rtc_routes
 from bridge.media.keys import api_key
 from bridge.media.programs import answers_http, webhook_url
 from bridge.media.server import MediaServer
+from bridge.rooms.entrance import Entrance
+from bridge.rooms.house import House, Stores
 from bridge.rooms.leaves import Leaves
 from bridge.store.database import open_database
 from bridge.store.grants import Grants
@@ -196,6 +198,12 @@ async def _site(
         homeserver=homeserver,
         grants=grants,
         media=media,
+        entrance=Entrance(
+            House.of(settings, homeserver.user_id),
+            Stores.over(database),
+            homeserver,
+            take=lambda entries: inbox.commit(entries, now_ms=0),
+        ),
         leaves=Leaves(LeaveStore(database), media, DelayedEvents(homeserver, guarded)),
         registry=registry,
     )
