@@ -29,6 +29,8 @@ class SitePlan:
     first_port: int
     people: tuple[str, ...]
     bridge: bool = True
+    service: str = ""
+    """Without a bridge: whose token service the homeserver names to its clients."""
 
     @property
     def client_port(self) -> int:

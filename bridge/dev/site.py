@@ -32,7 +32,7 @@ class Site:
             federation_port=plan.federation_port,
             authority=authority,
             registrations=[_registration(self.settings)] if self.settings else [],
-            rtc_service_url=plan.page if plan.bridge else "",
+            rtc_service_url=plan.page if plan.bridge else plan.service,
         )
         self.bridge = BridgeProcess(plan, self.settings, say) if self.settings else None
 

@@ -92,6 +92,10 @@ class Stage:
         finally:
             await chromium.close()
 
+    async def show(self, call: ElementCall, room_id: str, mode: str = "compatibility") -> None:
+        """Show the lobby, also to a user who was in the call before."""
+        await call.open(self._host, room_id, mode)
+
     @asynccontextmanager
     async def call(
         self,
@@ -112,7 +116,7 @@ class Stage:
                 await chromium.element_call(self.person(name))
                 for chromium, name in zip(browsers, names, strict=True)
             ]
-            await asyncio.gather(*(call.open(self._host, room_id, mode) for call in calls))
+            await asyncio.gather(*(self.show(call, room_id, mode) for call in calls))
             for call in calls:
                 await call.join()
             yield calls

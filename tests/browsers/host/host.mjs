@@ -119,10 +119,12 @@ function eventsOf(answer, room) {
     .map((event) => ({ ...event, room_id: room }));
 }
 
-// What one /sync brought, handed to the widget.
-async function feed(api, room, answer) {
+// What one /sync brought, handed to the widget. Before it has its capabilities it is told nothing:
+// then it reads state and sticky events, so these are kept.
+async function feed(api, driver, room, answer) {
   for (const message of answer.to_device?.events ?? []) await api.feedToDevice(message, true);
   for (const event of eventsOf(answer, room)) {
+    if (event.msc4354_sticky) driver.sticky.push(event);
     if (event.state_key !== undefined) await api.feedStateUpdate(event);
     await api.feedEvent(event);
   }
@@ -134,7 +136,7 @@ async function follow(api, driver, room, since) {
     try {
       const answer = await driver.matrix.sync(room, since);
       since = answer.next_batch;
-      await feed(api, room, answer);
+      await feed(api, driver, room, answer);
     } catch (error) {
       console.log(`host: ${error}`);
       await new Promise((done) => setTimeout(done, 1000));
