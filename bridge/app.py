@@ -145,7 +145,8 @@ async def bridge_of(settings: Settings) -> AsyncIterator[Bridge]:
         stack.push_async_callback(guarded.close)
         stores = Stores.over(db)
         crypto = await _encryption(settings, granted, db, homeserver)
-        leaves = Leaves(stores.leaves, media, DelayedEvents(homeserver, guarded))
+        delayed = DelayedEvents(homeserver, guarded, client_apis=settings.federation.client_apis)
+        leaves = Leaves(stores.leaves, media, delayed)
         yield _wired(settings, granted, key, stores, homeserver, media, openid, leaves, crypto)
 
 

@@ -140,6 +140,12 @@ class Federation:
     openid_timeout_s: int = _setting(
         5, "Seconds another homeserver has to confirm who its user is."
     )
+    client_apis: list[str] = _setting(
+        [],
+        "Client APIs of homeservers that publish none in /.well-known/matrix/client, each as\n"
+        "`example.org=https://matrix.example.org`: where their users' crashed clients are taken\n"
+        "out of a call.",
+    )
     allow_private_addresses: bool = _setting(
         False, "Ask homeservers at loopback and private addresses too. For development only."
     )

@@ -189,7 +189,7 @@ class Synapse:
             "pid_file": str(self.data_dir / "homeserver.pid"),
             "listeners": [
                 _listener(self.client_port, ["client", "openid", "media", "health"], tls=False),
-                _listener(self.federation_port, ["federation", "keys", "media"], tls=True),
+                _listener(self.federation_port, _FEDERATION, tls=True),
             ],
             "tls_certificate_path": str(certificate),
             "tls_private_key_path": str(key),
@@ -293,6 +293,8 @@ def _listener(port: int, names: list[str], *, tls: bool) -> dict[str, Any]:
     }
 
 
+# The client API too: other sites' bridges postpone their users' leaves there (MSC4140).
+_FEDERATION = ["federation", "keys", "media", "client"]
 _FAST = {"per_second": 1000, "burst_count": 1000}
 
 # Everything in here is for development on one machine: no limits, no notary, loopback allowed.

@@ -31,6 +31,8 @@ class SitePlan:
     bridge: bool = True
     service: str = ""
     """Without a bridge: whose token service the homeserver names to its clients."""
+    client_apis: tuple[str, ...] = ()
+    """Of other homeservers, as the bridge's setting of that name."""
 
     @property
     def client_port(self) -> int:
@@ -139,7 +141,11 @@ def _addresses(plan: SitePlan) -> dict[str, dict[str, Any]]:
             "bind": ["127.0.0.1"],
         },
         # Every homeserver here is at a loopback address, with a certificate of our own authority.
-        "federation": {"allow_private_addresses": True, "verify_certificates": False},
+        "federation": {
+            "allow_private_addresses": True,
+            "verify_certificates": False,
+            "client_apis": list(plan.client_apis),
+        },
     }
 
 

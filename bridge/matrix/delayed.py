@@ -1,7 +1,7 @@
 """Other people's delayed events: postponed, sent or taken back by who knows their id (MSC4140).
 
-For a user of our homeserver it is asked where the administrator says; for others at the client API
-that their server's well-known file names, never at an address a client gives.
+For a user of our homeserver it is asked where the administrator says, and so for servers he names;
+for others at the client API of their server's well-known file, never at an address a client gives.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -17,6 +17,7 @@ from urllib.parse import quote
 from yarl import URL
 
 from bridge.domain.leaves import Action, Outcome
+from bridge.errors import ConfigError
 from bridge.ids import server_of
 from bridge.matrix.discovery import (
     Destination,
@@ -60,9 +61,12 @@ class DelayedEvents:
         homeserver: OwnHomeserver,
         guarded: Guarded,
         *,
+        client_apis: Iterable[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`client_apis`: `server=https://address` each. Raises ConfigError for anything else."""
         self._homeserver = homeserver
+        self._named = dict(_named(entry) for entry in client_apis)
         self._guarded = guarded
         self._clock = clock
         self._apis: Recent[str, URL | None] = Recent(1000)
@@ -106,6 +110,8 @@ class DelayedEvents:
         return Answer("done") if status == 200 else _answer(status, _retry_after(body))
 
     async def _api(self, server: str) -> URL | None:
+        if server in self._named:
+            return self._named[server]
         known, api = self._apis.get(server, self._clock())
         if known:
             return api
@@ -134,10 +140,25 @@ class DelayedEvents:
         return Destination(found.host, found.port, found.addresses, header)
 
 
+def _named(entry: str) -> tuple[str, URL]:
+    server, _, address = entry.partition("=")
+    api = _plain(address)
+    if not server or api is None:
+        raise ConfigError(f"federation.client_apis: `{entry}` is not `server=https://address`")
+    return server, api
+
+
 def _base_url(body: bytes) -> URL | None:
     try:
-        api = URL(json.loads(body)["m.homeserver"]["base_url"])
+        return _plain(json.loads(body)["m.homeserver"]["base_url"])
     except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _plain(address: object) -> URL | None:
+    try:
+        api = URL(address)  # type: ignore[arg-type]
+    except (ValueError, TypeError):
         return None
     plain = api.scheme == "https" and api.host and not (api.user or api.query or api.fragment)
     return api if plain else None

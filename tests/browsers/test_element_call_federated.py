@@ -35,7 +35,14 @@ async def two_homeservers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
     """alice and bob at a homeserver with its bridge; carol at one that has none and names it."""
     var: Path = tmp_path_factory.mktemp("instance")
     first = free_block(20)
-    here = SitePlan(name="a", folder=var / "a", first_port=first, people=("alice", "bob"))
+    name = f"localhost:{first + 11}"
+    here = SitePlan(
+        name="a",
+        folder=var / "a",
+        first_port=first,
+        people=("alice", "bob"),
+        client_apis=(f"{name}=https://{name}",),
+    )
     there = SitePlan(
         name="b",
         folder=var / "b",
@@ -44,6 +51,7 @@ async def two_homeservers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
         bridge=False,
         service=here.page,
     )
+    assert there.server_name == name
     async with stage(var, [here, there]) as running:
         yield running
 

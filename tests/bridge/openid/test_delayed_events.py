@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from bridge.config import Federation
+from bridge.errors import ConfigError
 from bridge.matrix.delayed import WELL_KNOWN, Answer, DelayedEvents
 from bridge.matrix.guarded import Guarded
 from bridge.matrix.http import HomeserverError, Unreachable
@@ -36,13 +37,16 @@ class Own:
         return {}
 
 
-def delayed(remote: Remote, own: Own | None = None, **changes: Any) -> DelayedEvents:
+def guarded_by(remote: Remote, **changes: Any) -> Guarded:
     federation = Federation(
         **{"openid_timeout_s": 2, "allow_private_addresses": True, **changes}  # type: ignore[arg-type]
     )
     dns = Dns(hs_test=[["127.0.0.1"]], delegated_test=[["127.0.0.1"]])
-    guarded = Guarded(federation, resolver=dns, well_known_port=remote.port)
-    return DelayedEvents(own or Own(), guarded)
+    return Guarded(federation, resolver=dns, well_known_port=remote.port)
+
+
+def delayed(remote: Remote, own: Own | None = None, **changes: Any) -> DelayedEvents:
+    return DelayedEvents(own or Own(), guarded_by(remote, **changes))
 
 
 def points_to(remote: Remote, base_url: object) -> None:
@@ -59,6 +63,25 @@ async def test_asked_where_the_well_known_file_says(remotes: tuple[Remote, Remot
     assert await events.ask(BOB, "syd_1", "restart") == Answer("done")
     host = f"delegated.test:{remote.port}"
     assert remote.seen[1:] == [(host, "/matrix" + RESTART)] * 2, "looked up once"
+
+
+async def test_asked_where_the_administrator_says(remotes: tuple[Remote, Remote]) -> None:
+    remote, _ = remotes
+    remote.answer({}, path="/matrix" + RESTART)
+    named = f"hs.test=https://delegated.test:{remote.port}/matrix"
+    events = DelayedEvents(Own(), guarded_by(remote), client_apis=[named])
+    assert await events.reaches(BOB)
+    assert not await events.reaches("@bob:other.test")
+    assert await events.ask(BOB, "syd_1", "restart") == Answer("done")
+    assert remote.seen == [(f"delegated.test:{remote.port}", "/matrix" + RESTART)]
+
+
+@pytest.mark.parametrize("entry", ["hs.test", "=https://hs.test", "hs.test=http://hs.test", "a=b"])
+async def test_a_setting_that_names_no_client_api(
+    remotes: tuple[Remote, Remote], entry: str
+) -> None:
+    with pytest.raises(ConfigError, match="client_apis"):
+        DelayedEvents(Own(), guarded_by(remotes[0]), client_apis=[entry])
 
 
 @pytest.mark.parametrize(
