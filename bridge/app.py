@@ -24,7 +24,7 @@ from bridge import crypto as encryption
 from bridge.config import Settings
 from bridge.crypto import Crypto
 from bridge.errors import ColloqueError
-from bridge.matrix import appservice, registration
+from bridge.matrix import appservice, registration, wire
 from bridge.matrix.admission import Admission
 from bridge.matrix.catchup import CatchUp
 from bridge.matrix.client import Homeserver, HomeserverError, Unreachable
@@ -45,10 +45,13 @@ from bridge.rooms.callout import CallOut
 from bridge.rooms.conductor import Conductor
 from bridge.rooms.entrance import Entrance
 from bridge.rooms.errands import Errands
+from bridge.rooms.hearing import Hearing, ScribeAccess, encrypted_calls
 from bridge.rooms.house import House, Stores
 from bridge.rooms.janitor import Janitor
 from bridge.rooms.leaves import Leaves
-from bridge.rooms.reconcile import Reconciler, ScribeAccess
+from bridge.rooms.media_keys import MediaKeys
+from bridge.rooms.own_key import OwnKey
+from bridge.rooms.reconcile import Reconciler
 from bridge.rooms.sites import Sites
 from bridge.rooms.worker import Rooms
 from bridge.scribe.link import ScribeLink
@@ -99,6 +102,7 @@ class Bridge:
     leaves: Leaves
     janitor: Janitor
     own_membership: OwnMembership
+    own_key: OwnKey | None
     link: ScribeLink
     supervisor: Supervisor
     appservice: web.Application
@@ -107,6 +111,7 @@ class Bridge:
     def work(self) -> list[Coroutine[Any, Any, None]]:
         """What runs for as long as the bridge does."""
         encrypted = [self.crypto.run()] if self.crypto else []
+        encrypted += [self.own_key.run()] if self.own_key else []
         return [
             *encrypted,
             self.supervisor.run(),
@@ -178,11 +183,28 @@ def _wired(
     if crypto:
         crypto.on_unlocked = rooms.wake
     link = ScribeLink(settings.path(settings.scribe.socket), rooms.segments, rooms.session)
-    access = _scribe_access(settings, key)
-    reconciler = Reconciler(house, stores, media, link, access, take=rooms.take, members=homeserver)
     own = OwnMembership(
         homeserver, house.service_url, device_id=crypto.device_id if crypto else DEVICE_ID
     )
+    keys = MediaKeys(
+        encrypted_calls(stores.conferences),
+        stores.grants.of_user,
+        lambda room_ids: reconciler.wake(room_ids),
+    )
+    own_key = OwnKey(crypto, own.identity) if crypto else None
+    if crypto:
+        crypto.on_to_device(wire.MEDIA_KEYS, keys.received)
+    hearing = Hearing(
+        house.bot,
+        link,
+        _scribe_access(settings, key),
+        take=rooms.take,
+        members=homeserver,
+        place=own,
+        keys=keys,
+        own_key=own_key,
+    )
+    reconciler = Reconciler(house, stores, media, hearing, take=rooms.take, members=homeserver)
     callout = CallOut(house, stores, own)
     errands = Errands(stores, media, homeserver, callout=callout, take=rooms.take)
     sites = Sites.of(house, stores, homeserver, take=rooms.take, device_id=BOT_DEVICE)
@@ -223,6 +245,7 @@ def _wired(
         leaves=leaves,
         janitor=Janitor(house, stores, media, take=rooms.take),
         own_membership=own,
+        own_key=own_key,
         link=link,
         supervisor=supervisor,
         appservice=app,

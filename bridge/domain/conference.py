@@ -113,7 +113,10 @@ class Conference:
     documented: int = 0
     documents_rev: int = 0
     documents_due_ms: int | None = None
-    failure_told: bool = False
+    encrypted: bool = False
+    """The room is, and its clients encrypt their media end to end."""
+    told: tuple[str, ...] = ()
+    """Sentences about the scribe that are said once in a call."""
     stopped_by: str = ""
     """Who ended the call for everybody, '' where it ran out by itself."""
     removed: tuple[str, ...] = ()
@@ -227,7 +230,14 @@ def scribe_identity(conference: str) -> str:
 
 
 def start(
-    *, conference: str, room_id: str, by: str, display_name: str, wish: Wish, now_ms: int
+    *,
+    conference: str,
+    room_id: str,
+    by: str,
+    display_name: str,
+    wish: Wish,
+    now_ms: int,
+    encrypted: bool = False,
 ) -> Step:
     """Begin a conference. `conference` is its id: 12 random characters."""
     begun = Conference(
@@ -242,11 +252,21 @@ def start(
         transcript=wish.transcript,
         empty_since_ms=now_ms,
         spans=(Span(0),) if wish.transcript else (),
+        encrypted=encrypted,
     )
-    return begun, (PostCard(0), PostStatus())
+    begun, more = _honest(begun)
+    return begun, (PostCard(0), PostStatus(), *more)
 
 
-def follow(*, conference: str, room_id: str, call: Call, site: str, wish: Wish) -> Step:
+def follow(
+    *,
+    conference: str,
+    room_id: str,
+    call: Call,
+    site: str,
+    wish: Wish,
+    encrypted: bool = False,
+) -> Step:
     """Take part in a call that another site began. `site`: our own server name."""
     begun = Conference(
         id=conference,
@@ -260,8 +280,10 @@ def follow(*, conference: str, room_id: str, call: Call, site: str, wish: Wish) 
         transcript=wish.transcript,
         spans=(Span(0),) if wish.transcript else (),
         joint=replace(joint.alone(call), leading=call.home == site, card_first=NO_CARD),
+        encrypted=encrypted,
     )
-    return begun, (PostStatus(),)
+    begun, more = _honest(begun)
+    return begun, (PostStatus(), *more)
 
 
 def own_call(conference: Conference, site: str) -> Call:
@@ -282,7 +304,8 @@ def step(conference: Conference, event: Event, *, now_ms: int, rules: Rules) -> 
     conference, effects = _handled(conference, event, now_ms)
     conference, due = _due(conference, now_ms, rules)
     conference, rung = _rung(conference, event, now_ms, rules)
-    return conference, (*effects, *due, *rung)
+    conference, more = _honest(conference)
+    return conference, (*effects, *due, *rung, *more)
 
 
 def to_json(conference: Conference) -> dict[str, Any]:
@@ -296,7 +319,7 @@ def from_json(snapshot: Mapping[str, Any]) -> Conference:
     values = {key: value for key, value in snapshot.items() if key in known}
     values["stays"] = tuple(Stay(**stay) for stay in snapshot["stays"])
     values["rings"] = ringing.from_json(snapshot.get("rings"))
-    for name in ("removed", "admitted", "knocked"):
+    for name in ("removed", "admitted", "knocked", "told"):
         values[name] = tuple(snapshot.get(name, ()))
     values["spans"] = tuple(Span(**span) for span in snapshot["spans"])
     values["claimed"] = tuple(Stay(**stay) for stay in snapshot.get("claimed", ()))
@@ -308,8 +331,8 @@ def _handled(c: Conference, event: Event, now_ms: int) -> Step:
     match event:
         case StopAsked(by=by):
             return _end(c, now_ms, by) if c.phase == "running" else (c, ())
-        case WishRead(wish=wish, by=by):
-            return _wished(c, wish, now_ms, by)
+        case WishRead(wish=wish, by=by, encrypted=encrypted):
+            return _wished(c, wish, now_ms, by, encrypted=encrypted)
         case PeersHeard():
             return _peers(c, event, now_ms)
         case ShareTaken():
@@ -334,15 +357,15 @@ def _handled(c: Conference, event: Event, now_ms: int) -> Step:
             return _heard(c, event, now_ms)
         case ScribeStopped():
             return (replace(c, documents_due_ms=now_ms) if c.phase == "ending" else c), ()
-        case ScribeFailed():
-            return _scribe_failed(c)
+        case ScribeFailed(reason=reason):
+            return _scribe_failed(c, reason)
         case ElsewhereSeen(there=there):
             return _claimed(c, there, now_ms), ()
         case _:
             return c, ()
 
 
-def _wished(c: Conference, wish: Wish, now_ms: int, by: str) -> Step:
+def _wished(c: Conference, wish: Wish, now_ms: int, by: str, *, encrypted: bool) -> Step:
     if c.phase != "running":
         return c, ()
     if wish.active is False:
@@ -354,6 +377,7 @@ def _wished(c: Conference, wish: Wish, now_ms: int, by: str) -> Step:
         language=wish.language,
         spoken_language=wish.listened(),
         spans=_switched(c, wish.transcript, now_ms - c.started_ms),
+        encrypted=encrypted or c.encrypted,
     )
     return (c, ()) if wanted == c else _with_card(wanted, PostStatus())
 
@@ -515,10 +539,19 @@ def _heard(c: Conference, event: SegmentHeard, now_ms: int) -> Step:
     return heard, (PostUtterance(event.segment, event.rev),)
 
 
-def _scribe_failed(c: Conference) -> Step:
-    if c.failure_told or not c.listening:
+def _honest(c: Conference) -> Step:
+    """Before a scribe gets an encrypted call's keys, the room is told what that means."""
+    return _once(c, "scribe.encrypted") if c.encrypted and c.listening else (c, ())
+
+
+def _scribe_failed(c: Conference, reason: str) -> Step:
+    return _once(c, f"scribe.{reason or 'failed'}") if c.listening else (c, ())
+
+
+def _once(c: Conference, sentence: str) -> Step:
+    if sentence in c.told:
         return c, ()
-    return replace(c, failure_told=True), (Say("scribe.failed"),)
+    return replace(c, told=(*c.told, sentence)), (Say(sentence),)
 
 
 def _end(c: Conference, now_ms: int, by: str = "") -> Step:

@@ -22,10 +22,11 @@ class StopAsked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WishRead:
-    """The room's wish, as it is now. `by`: who wrote it."""
+    """The room's wish, as it is now. `by`: who wrote it. `encrypted`: the room is, by now."""
 
     wish: Wish
     by: str = ""
+    encrypted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +145,13 @@ class ScribeStopped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScribeFailed:
-    """The scribe cannot do its work now."""
+    """The scribe cannot do its work now.
+
+    `reason`: "no_key": it cannot read somebody in an encrypted call; "no_member": it may not be a
+    member of an encrypted call, so that nobody gives it keys; "" for everything else.
+    """
+
+    reason: Literal["", "no_key", "no_member"] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,10 +125,11 @@ class OwnMembership:
         stay = self._stays.get(room_id)
         return stay is not None and bool(stay.event_id)
 
-    async def publish(self, room_id: str, *, intent: Intent, holder: str = "") -> str:
+    async def publish(self, room_id: str, *, intent: Intent | None = None, holder: str = "") -> str:
         """Be in the room's call, for as long as any `holder` wants. Returns the event's id.
 
-        Raises HomeserverError (403: the room does not allow it), Unreachable and TooManyCalls.
+        `intent`: None leaves it as it is, or "audio". Raises HomeserverError (403: the room does
+        not allow it), Unreachable and TooManyCalls.
         """
         while True:
             stay = self._stay(room_id)
@@ -136,9 +137,24 @@ class OwnMembership:
             async with stay.lock:
                 if self._stays.get(room_id) is not stay:
                     continue  # it was just leaving: begin anew
-                if not stay.event_id or stay.intent != intent:
-                    await self._begin(room_id, stay, intent, holder)
+                wanted = stay.intent if intent is None else intent
+                if not stay.event_id or stay.intent != wanted:
+                    await self._begin(room_id, stay, wanted, holder)
                 return stay.event_id
+
+    async def renew(self, room_id: str) -> None:
+        """Be in it as somebody who has just come: others then give their media keys once more.
+
+        To matrix-js-sdk a membership whose `created_ts` changed is of somebody who left and came
+        again (RTCEncryptionManager). Raises as `publish`; does nothing where the bot is not in it.
+        """
+        stay = self._stays.get(room_id)
+        if stay is None:
+            return
+        async with stay.lock:
+            if self._stays.get(room_id) is stay and stay.event_id:
+                stay.created_ms = 0
+                await self._appear(room_id, stay)
 
     async def withdraw(self, room_id: str, *, holder: str = "") -> None:
         """Be in it no longer, unless another holder wants it. Never raises.
@@ -196,7 +212,7 @@ class OwnMembership:
         now_ms = self._clock_ms()
         created_ms = stay.created_ms or now_ms
         lasts_ms = EXPIRES_MS if stay.delay_id else SHORT_EXPIRES_MS
-        content = self._content(room_id, stay, now_ms - created_ms + lasts_ms)
+        content = self._content(room_id, stay.intent, created_ms, now_ms - created_ms + lasts_ms)
         stay.event_id = await self._homeserver.send_state(
             room_id, wire.CALL_MEMBER, self.state_key, content
         )
@@ -225,25 +241,28 @@ class OwnMembership:
         except HomeserverError as error:
             log.info("scheduled leaves of %s are not known: %s", room_id, error)
 
-    def _content(self, room_id: str, stay: _Stay, expires_ms: int) -> dict[str, Any]:
+    def _content(
+        self, room_id: str, intent: Intent, created_ms: int, expires_ms: int
+    ) -> dict[str, Any]:
         transport = {
             "type": "livekit",
             "livekit_alias": room_id,
             "livekit_service_url": self._service_url,
         }
-        content = {
+        return {
             "application": "m.call",
             "call_id": "",
             "scope": "m.room",
             "device_id": self._device_id,
             "membershipID": self.identity,
             "expires": expires_ms,
-            "m.call.intent": stay.intent,
+            "m.call.intent": intent,
             "focus_active": {"type": "livekit", "focus_selection": "multi_sfu"},
             "foci_preferred": [transport],
+            # Also the first time, when clients leave it out: state that says the same as what
+            # stands there is no new event to Synapse, and nobody would notice that we came again.
+            "created_ts": created_ms,
         }
-        # Absent the first time: then the homeserver's own time of the event counts.
-        return {**content, "created_ts": stay.created_ms} if stay.created_ms else content
 
     # ---- staying
 

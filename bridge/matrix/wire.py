@@ -61,6 +61,8 @@ RTC_NOTIFICATION = "org.matrix.msc4075.rtc.notification"
 """Message: calls people into a call, refers to a membership of it (MSC4075)."""
 RTC_DECLINE = "org.matrix.msc4310.rtc.decline"
 """Message: somebody will not come, refers to the notification (MSC4310)."""
+MEDIA_KEYS = "io.element.call.encryption_keys"
+"""To-device message, encrypted by Olm: the key a device encrypts its media with."""
 
 PER_MESSAGE_PROFILE = "com.beeper.per_message_profile"
 """Content key: the name a client shows in place of the sender's (MSC4144)."""

@@ -133,11 +133,14 @@ class Conductor:
         for problem in problems:
             detail = text.say(problem.key, ledger.language, **problem.values)
             ledger.say("wish.problem", problem=detail)
-        if wanted.transcript and not ledger.can_write_down:
+        asked = ledger.facts.asks_for("transcript") or ledger.facts.asks_for("captions")
+        if asked and not ledger.can_write_down:
             ledger.say("transcript.encrypted")
         if ledger.running:
             wanted = replace(ledger.wish, active=wanted.active)
-            await ledger.apply(ledger.running, happenings.WishRead(wish=wanted, by=by))
+            encrypted = ledger.facts.encrypted
+            read = happenings.WishRead(wish=wanted, by=by, encrypted=encrypted)
+            await ledger.apply(ledger.running, read)
         elif wanted.active and not was and age_ms <= TOO_OLD_MS and self._may_start(ledger, by):
             await ledger.start(by)
 
@@ -262,8 +265,8 @@ class Conductor:
             return
         if changed.state == "stopped":
             await ledger.apply(conference, happenings.ScribeStopped())
-        elif changed.state == "failed":
-            await ledger.apply(conference, happenings.ScribeFailed())
+        elif changed.state == "failed" or changed.lacks:
+            await ledger.apply(conference, happenings.ScribeFailed(reason=changed.lacks))
 
 
 async def _each(ledger: Ledger, event: happenings.Event) -> None:

@@ -58,6 +58,10 @@ class Facts:
             with_bot=True, closed=self.closed, wish=self.read_wish(defaults), power=self.power
         )
 
+    def asks_for(self, what: str) -> bool:
+        """Whether the room's own event, and not a default, asks for captions or a transcript."""
+        return self.wish.get(what) is True
+
     def display_name(self, user_id: str) -> str:
         """A person's name; without one, their id's own part."""
         return self.names.get(user_id) or user_id.partition(":")[0].removeprefix("@")

@@ -74,6 +74,11 @@ class House:
     encryption: bool = False
     """The bot reads and writes in encrypted rooms."""
 
+    @property
+    def named(self) -> dict[str, str]:
+        """What sentences say of the house."""
+        return {"prefix": self.prefix, "server": self.server_name}
+
     @classmethod
     def of(cls, settings: Settings, bot: str, *, encryption: bool = False) -> House:
         """As configured."""

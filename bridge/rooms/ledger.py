@@ -117,20 +117,27 @@ class Ledger:
     def can_write_down(self) -> bool:
         """Whether captions and a transcript of this room's calls can be had at all.
 
-        Not where it is encrypted: so is the sound of its calls, and the scribe has no keys.
+        Where it is encrypted so is the sound of its calls: people's devices give the keys to a
+        device of the bot's.
         """
-        return not self.facts.encrypted
+        return not self.facts.encrypted or self.house.encryption
 
     @property
     def wish(self) -> Wish:
         """What the room wants and can have.
 
-        Nobody is written down in a room where the bot cannot show it.
+        Nobody is written down in a room where the bot cannot show it. In an encrypted room the
+        administrator's defaults do not count: only the room gives its call's keys away.
         """
         wanted = self.facts.read_wish(self.house.defaults)
-        if not self.can_write_down or not self.facts.joined:
-            return replace(wanted, captions=False, transcript=False)
-        return wanted
+        if self.facts.joined and not self.facts.encrypted:
+            return wanted
+        possible = self.facts.joined and self.can_write_down
+        return replace(
+            wanted,
+            captions=possible and self.facts.asks_for("captions"),
+            transcript=possible and self.facts.asks_for("transcript"),
+        )
 
     @property
     def language(self) -> Language:
@@ -152,9 +159,14 @@ class Ledger:
             display_name=self.facts.display_name(by),
             wish=self.wish,
             now_ms=self.now_ms,
+            encrypted=self.facts.encrypted,
         )
         self.conferences = [begun, *self.conferences][: EARLIER + 1]
         await self._carry_out(begun, effects)
+        defaults = self.house.defaults
+        unasked = not (begun.captions or begun.transcript)
+        if begun.encrypted and unasked and (defaults.captions or defaults.transcript):
+            self.say("scribe.unasked" if self.can_write_down else "transcript.encrypted")
 
     async def follow(self, call: Call) -> Conference:
         """Take part in a call that another site began."""
@@ -164,6 +176,7 @@ class Ledger:
             call=call,
             site=self.house.server_name,
             wish=self.wish,
+            encrypted=self.facts.encrypted,
         )
         self.conferences = [begun, *self.conferences][: EARLIER + 1]
         await self._carry_out(begun, effects)
@@ -193,7 +206,7 @@ class Ledger:
         """Bring a running call to the wish's settings; only the wish's own event may end it."""
         if self.running:
             wanted = replace(self.wish, active=None)
-            await self.apply(self.running, WishRead(wish=wanted))
+            await self.apply(self.running, WishRead(wish=wanted, encrypted=self.facts.encrypted))
 
     async def hear(self, conference: Conference, utterance: Utterance) -> None:
         """Store something said, and post it. What is stored already is not posted again."""
@@ -257,7 +270,7 @@ class Ledger:
         thread_root: str = "",
     ) -> None:
         """A sentence as an answer to the event `reply_to`."""
-        sentence = say(key, language, **{"prefix": self.house.prefix, **values})
+        sentence = say(key, language, **{**self.house.named, **values})
         content = timeline.notice(sentence, reply_to=reply_to, thread_root=thread_root)
         self._message(self._own_txn("say"), content)
 

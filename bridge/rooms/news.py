@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from bridge.domain.federation import Report
 from bridge.peers import messages
@@ -116,10 +116,14 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class SessionChanged:
-    """The state of a scribe's session: joining, listening, failed or stopped."""
+    """The state of a scribe's session: joining, listening, failed or stopped.
+
+    `lacks`: what it lacks in an encrypted call, its keys or its place in it.
+    """
 
     conference: str
     state: str
+    lacks: Literal["", "no_key", "no_member"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,12 @@ class ShareTaken:
 PeerNews = Peers | ShareTaken
 MediaNews = Joined | Left | Finished | Closed | Gone | Due | Knocked | CameBack | Reread | Ghost
 ScribeNews = Heard | SessionChanged
+
+
+_LACKS: Mapping[str, Literal["no_key", "no_member"]] = {
+    "no_key": "no_key",
+    "no_member": "no_member",
+}
 
 
 def media(payload: Mapping[str, Any]) -> MediaNews | None:
@@ -195,7 +205,8 @@ def peer(payload: Mapping[str, Any]) -> PeerNews | None:
 def scribe(payload: Mapping[str, Any]) -> ScribeNews:
     """A `segment` or `session` frame."""
     if payload.get("type") == "session":
-        return SessionChanged(_text(payload, "conference"), _text(payload, "state"))
+        lacks = _LACKS.get(_text(payload, "detail", may_be_empty=True))
+        return SessionChanged(_text(payload, "conference"), _text(payload, "state"), lacks or "")
     start_ms = max(0, _number(payload, "start_ms"))
     return Heard(
         conference=_text(payload, "conference"),
@@ -239,6 +250,13 @@ def gone(room_id: str, *, user_id: str, identity: str, granted_ms: int) -> NewEn
     """Entry for somebody who was found to be no member any more, since their last grant."""
     payload = {"event": "colloque.gone", "user_id": user_id}
     return NewEntry(room_id, "media", f"gone:{identity}:{granted_ms}", payload)
+
+
+def session(room_id: str, conference: str, state: str, detail: str = "") -> NewEntry:
+    """Entry for a state of a scribe's session; each is told once in a conference."""
+    payload = {"type": "session", "conference": conference, "state": state, "detail": detail}
+    what = ":".join(part for part in (state, detail) if part)
+    return NewEntry(room_id, "scribe", f"session:{conference}:{what}", payload)
 
 
 def due(room_id: str, conference: str, at_ms: int) -> NewEntry:

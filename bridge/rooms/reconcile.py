@@ -13,19 +13,20 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bridge.domain.conference import Conference, scribe_identity
+from bridge.domain.conference import Conference
 from bridge.errors import Unavailable
 from bridge.ids import media_room
 from bridge.media.server import MediaParticipant, MediaRoom
 from bridge.rooms import facts as room_facts
 from bridge.rooms import news, occupancy
+from bridge.rooms.hearing import Hearing
 from bridge.rooms.house import House, Stores
 from bridge.rooms.ledger import read_conferences
 from bridge.rooms.occupancy import Call, Occupancy
 from bridge.rooms.turns import Turns
+from bridge.store.grants import Grant
 from bridge.store.inbox import NewEntry
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,6 @@ SEE_S = 1.5
 """How often rooms with a call are compared although nothing was announced."""
 DUE_S = 0.5
 """How often it is looked whether something is due."""
-SCRIBE_REST_S = 5.0
-"""A session that failed is not asked for again sooner."""
 
 
 class Media(occupancy.Media, Protocol):
@@ -49,28 +48,6 @@ class Media(occupancy.Media, Protocol):
     async def participants(self, name: str) -> list[MediaParticipant]: ...
 
 
-class Scribe(Protocol):
-    """What the reconciler asks of bridge.scribe.link.ScribeLink."""
-
-    connected: bool
-    sessions: dict[str, str]
-
-    async def start(self, session: dict[str, Any]) -> None: ...
-    async def update(self, conference: str, **flags: Any) -> None: ...
-    async def stop(self, conference: str) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScribeAccess:
-    """How a scribe gets into a call: the media server's address and a maker of tokens.
-
-    `token(media_room, identity)` gives a fresh token of a visible participant of kind agent.
-    """
-
-    url: str
-    token: Callable[[str, str], str]
-
-
 class Reconciler:
     """Owner of everything that is not transactional. `run()` works until cancelled."""
 
@@ -79,8 +56,7 @@ class Reconciler:
         house: House,
         stores: Stores,
         media: Media,
-        scribe: Scribe,
-        access: ScribeAccess,
+        hearing: Hearing,
         *,
         take: Callable[[Sequence[NewEntry]], Any],
         members: occupancy.Members,
@@ -91,16 +67,13 @@ class Reconciler:
         self._house = house
         self._stores = stores
         self._media = media
-        self._scribe = scribe
-        self._access = access
+        self._hearing = hearing
         self._take = take
         self._occupancy = Occupancy(house, media, members, take=take)
         self._clock_ms = clock_ms
         self._see_s = see_s
         self._due_s = due_s
         self._turns = Turns(self._turn, rest_after_error_s=2.0)
-        self._told: dict[str, dict[str, Any]] = {}
-        self._asked_ms: dict[str, int] = {}
 
     def wake(self, room_ids: Iterable[str]) -> None:
         """Something of these rooms has changed."""
@@ -134,7 +107,7 @@ class Reconciler:
     async def _look_around(self) -> None:
         """Wake the rooms with a call, and those where somebody is in the media without one."""
         # Read before the conferences: a session that begins meanwhile is no stranger.
-        sessions = list(self._scribe.sessions) if self._scribe.connected else []
+        sessions = self._hearing.sessions
         active = set(await self._stores.conferences.active())
         self.wake(active)
         for room in await self._media.rooms():
@@ -152,7 +125,9 @@ class Reconciler:
         conferences = await self._conferences(room_id)
         try:
             # The scribe first: it shall hear of the end before it is thrown out of the room.
-            await self._bring_scribe(room_id, conferences)
+            facts = room_facts.from_json(await self._stores.rooms.get(None, room_id))
+            grants = await self._grants(room_id)
+            await self._hearing.bring(room_id, conferences, facts, list(grants.values()))
             await self._bring_media(room_id, conferences)
         except Unavailable as error:
             log.info("room %s: %s", room_id, error)
@@ -161,6 +136,12 @@ class Reconciler:
 
     async def _conferences(self, room_id: str) -> list[Conference]:
         return read_conferences(await self._stores.conferences.load(None, room_id))
+
+    async def _grants(self, room_id: str) -> dict[str, Grant]:
+        """The grants of the room's call, by identity."""
+        name = media_room(room_id)
+        of_room = await self._stores.grants.of_room(room_id)
+        return {grant.identity: grant for grant in of_room if grant.media_room == name}
 
     # ---- media
 
@@ -175,13 +156,9 @@ class Reconciler:
             await self._take([news.closed(room_id, newest.id)])
             return
         present = await self._media.participants(name)
-        grants = {
-            grant.identity: grant
-            for grant in await self._stores.grants.of_room(room_id)
-            if grant.media_room == name
-        }
+        grants = await self._grants(room_id)
         facts = room_facts.from_json(await self._stores.rooms.get(None, room_id))
-        scribes = {scribe_identity(conference.id) for conference in conferences}
+        scribes = self._hearing.identities(conferences)
         call = Call(room_id, name, facts, running, grants, scribes)
         await self._occupancy.settle(call, present)
 
@@ -194,54 +171,8 @@ class Reconciler:
             empty_timeout_s=self._house.rules.empty_timeout_ms // 1000 + 60,
         )
 
-    # ---- scribe
-
-    async def _bring_scribe(self, room_id: str, conferences: list[Conference]) -> None:
-        if not self._scribe.connected:
-            return
-        for conference in conferences:
-            state = self._scribe.sessions.get(conference.id)
-            if not conference.listening:
-                await self._stop(conference.id, state)
-            elif state is None or state in {"failed", "stopped"}:
-                await self._start(room_id, conference)
-            elif self._told.get(conference.id) != _flags(conference):
-                await self._scribe.update(conference.id, **_flags(conference))
-                self._told[conference.id] = _flags(conference)
-
-    async def _start(self, room_id: str, conference: Conference) -> None:
-        now_ms = self._clock_ms()
-        asked_ms = self._asked_ms.get(conference.id)
-        if asked_ms is not None and now_ms - asked_ms < SCRIBE_REST_S * 1000:
-            return
-        session = {
-            "conference": conference.id,
-            "room_id": room_id,
-            "url": self._access.url,
-            "token": self._access.token(media_room(room_id), scribe_identity(conference.id)),
-            "epoch_ms": conference.started_ms,
-            **_flags(conference),
-        }
-        await self._scribe.start(session)
-        self._told[conference.id] = _flags(conference)
-        self._asked_ms[conference.id] = now_ms
-
-    async def _stop(self, conference: str, state: str | None) -> None:
-        self._told.pop(conference, None)
-        self._asked_ms.pop(conference, None)
-        if state is not None and state != "stopped":
-            await self._scribe.stop(conference)
-
     async def _stop_strangers(self, sessions: list[str], active: set[str]) -> None:
         """End sessions of conferences that no room knows (a database was put back in time)."""
         known = {c.id for room_id in active for c in await self._conferences(room_id)}
         for conference in [session for session in sessions if session not in known]:
-            await self._stop(conference, self._scribe.sessions.get(conference))
-
-
-def _flags(conference: Conference) -> dict[str, Any]:
-    return {
-        "language": conference.spoken_language,
-        "captions": conference.captions,
-        "transcript": conference.transcript,
-    }
+            await self._hearing.stop(conference)

@@ -93,17 +93,18 @@ class Rooms:
         await self.take([entry for frame in frames if (entry := _segment(frame)) is not None])
 
     async def session(self, frame: dict[str, Any]) -> None:
-        """`on_session` of the scribe's link: an end and a failure are news of the room."""
+        """`on_session` of the scribe's link: an end, a failure and a missing key are news."""
         conference, state = str(frame.get("conference")), str(frame.get("state"))
         room_id = await self._room_of(conference)
         if room_id is None:
             return
         self._on_handled([room_id])
         # "lost": the scribe has restarted, and is asked again in a moment. Nobody need know.
-        if state == "stopped" or (state == "failed" and frame.get("detail") != "lost"):
-            payload = {"type": "session", "conference": conference, "state": state}
-            key = f"session:{conference}:{state}"
-            await self.take([NewEntry(room_id, "scribe", key, payload)])
+        detail = str(frame.get("detail", ""))
+        if state == "stopped" or (state == "failed" and detail != "lost"):
+            await self.take([news.session(room_id, conference, state)])
+        elif detail == "no_key":
+            await self.take([news.session(room_id, conference, state, detail)])
 
     async def _sweep(self) -> None:
         """Find what waits although nobody woke its room: committed, and then we were killed."""

@@ -39,6 +39,8 @@ class ScribeLink:
     def __init__(self, socket_path: Path | str, on_segment: OnSegments, on_session: OnSession):
         self.socket_path = Path(socket_path)
         self.connected = False
+        self.greetings = 0
+        """How often a scribe said hello: what it was told before may be lost."""
         self.sessions: dict[str, str] = {}
         self._on_segment = on_segment
         self._on_session = on_session
@@ -75,7 +77,7 @@ class ScribeLink:
         await self._send({**session, "type": "start"})
 
     async def update(self, conference: str, **flags: Any) -> None:
-        """Change `captions`, `transcript` or `language` of a session. Raises Unavailable."""
+        """Change captions, transcript, language or encrypted of a session. Raises Unavailable."""
         await self._send({**flags, "type": "update", "conference": conference})
 
     async def key(self, conference: str, *, identity: str, index: int, key: str) -> None:
@@ -152,6 +154,7 @@ class ScribeLink:
         known = {s["conference"]: s for s in frame.get("sessions", [])}
         lost = [c for c, s in self.sessions.items() if c not in known and s != "stopped"]
         self.sessions = {c: str(s["state"]) for c, s in known.items()}
+        self.greetings += 1
         self._set_connected(True)
         for conference in lost:
             await self._on_session(_session(conference, "failed", "lost"))

@@ -44,7 +44,7 @@ class Order:
 
     def updated(self, frame: Frame) -> Order:
         """The order after an `update` frame. Raises FrameError."""
-        known = ("captions", "transcript", "language")
+        known = ("captions", "transcript", "language", "encrypted")
         flags: dict[str, Any] = {key: frame[key] for key in known if key in frame}
         _check(flags)
         return replace(self, **flags)

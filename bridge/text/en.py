@@ -99,13 +99,15 @@ SENTENCES: dict[str, str] = {
     "captions.on": "The captions are on: what is said is shown on screen, and not kept.",
     "captions.off": "The captions are off.",
     "captions.encrypted": (
-        "This room is encrypted: I show no captions here, they would not be encrypted."
+        "This room is encrypted, and so is the sound of its calls: I show no captions here. The "
+        "administrator of {server} can switch encryption on for me."
     ),
     "transcript.now": "Transcript: {state}.",
     "transcript.on": "The transcript is on: what is said will be written in this room.",
     "transcript.off": "The transcript is off.",
     "transcript.encrypted": (
-        "This room is encrypted, and so is the sound of its calls: I write no transcript here."
+        "This room is encrypted, and so is the sound of its calls: I write no transcript here. The "
+        "administrator of {server} can switch encryption on for me."
     ),
     "language.now": "My language: {language_now}. Spoken language: {spoken}.",
     "language.argument": (
@@ -184,6 +186,26 @@ SENTENCES: dict[str, str] = {
     "wish.not_choice": "“{field}” must be one of: {choices}. I apply the strictest.",
     "wish.not_language": "“{field}” must be one of the languages {choices}.",
     "wish.not_tag": "“{field}” must be a language code such as fr or en-GB.",
+    "scribe.encrypted": (
+        "In this encrypted call a scribe listens, at this room's wish: it is a participant of the "
+        "call, your devices give it the call's keys, and on the server {server} it decrypts what "
+        "is said. There the end-to-end encryption of the sound ends. What it writes in this room "
+        "is encrypted. To end this: {prefix} transcript off and {prefix} captions off."
+    ),
+    "scribe.unasked": (
+        "This call is encrypted, so nothing is written down unless this room asks for it: "
+        "{prefix} transcript on. A scribe on the server {server} then gets the call's keys."
+    ),
+    "scribe.no_key": (
+        "The scribe has no key for somebody's sound in this encrypted call: what they say is not "
+        "written down. They should leave the call and join it again; if that does not help, their "
+        "client may refuse its keys to devices that are not verified."
+    ),
+    "scribe.no_member": (
+        "I may not be a participant of calls in this room, so nobody gives the scribe keys, and "
+        "nothing is written down. Give me the right to send org.matrix.msc3401.call.member "
+        "events, or switch it off: {prefix} transcript off."
+    ),
     "scribe.failed": "The transcript does not work at the moment; I keep trying.",
     "failed.command": "I could not carry out “{command}” (reference {reference}).",
     "failed.event": "An event of the call could not be handled (reference {reference}).",

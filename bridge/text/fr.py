@@ -104,13 +104,15 @@ SENTENCES: dict[str, str] = {
     ),
     "captions.off": "Les sous-titres sont désactivés.",
     "captions.encrypted": (
-        "Ce salon est chiffré : je n’y affiche pas de sous-titres, ils ne le seraient pas."
+        "Ce salon est chiffré, et le son de ses appels aussi : je n’y affiche pas de sous-titres. "
+        "L’administrateur de {server} peut activer le chiffrement pour moi."
     ),
     "transcript.now": "Transcription : {state}.",
     "transcript.on": "La transcription est activée : ce qui est dit sera écrit dans ce salon.",
     "transcript.off": "La transcription est désactivée.",
     "transcript.encrypted": (
-        "Ce salon est chiffré, le son de ses appels aussi : je n’y écris pas de transcription."
+        "Ce salon est chiffré, et le son de ses appels aussi : je n’y écris pas de transcription. "
+        "L’administrateur de {server} peut activer le chiffrement pour moi."
     ),
     "language.now": "Ma langue : {language_now}. Langue parlée : {spoken}.",
     "language.argument": (
@@ -195,6 +197,27 @@ SENTENCES: dict[str, str] = {
     "wish.not_choice": "« {field} » doit être l’un de : {choices}. J’applique le plus strict.",
     "wish.not_language": "« {field} » doit être l’une des langues {choices}.",
     "wish.not_tag": "« {field} » doit être un code de langue tel que fr ou en-GB.",
+    "scribe.encrypted": (
+        "Dans cet appel chiffré, une transcription est à l’écoute, à la demande de ce salon : elle "
+        "participe à l’appel, vos appareils lui donnent les clés, et elle déchiffre ce qui est dit "
+        "sur le serveur {server}. Le chiffrement de bout en bout du son s’arrête là. Ce qu’elle "
+        "écrit dans ce salon est chiffré. Pour y mettre fin : {prefix} transcription off et "
+        "{prefix} sous-titres off."
+    ),
+    "scribe.unasked": (
+        "Cet appel est chiffré : rien n’est transcrit tant que ce salon ne le demande pas "
+        "({prefix} transcription on). Le serveur {server} reçoit alors les clés de l’appel."
+    ),
+    "scribe.no_key": (
+        "Il me manque la clé du son d’une personne dans cet appel chiffré : ce qu’elle dit n’est "
+        "pas transcrit. Qu’elle quitte l’appel et y revienne ; si cela ne suffit pas, son client "
+        "refuse peut-être ses clés aux appareils non vérifiés."
+    ),
+    "scribe.no_member": (
+        "Je n’ai pas le droit de participer aux appels de ce salon : personne ne me donne les "
+        "clés, et rien n’est transcrit. Donnez-moi le droit d’envoyer les événements "
+        "org.matrix.msc3401.call.member, ou arrêtez la transcription : {prefix} transcription off."
+    ),
     "scribe.failed": "La transcription ne fonctionne pas pour le moment ; je continue d’essayer.",
     "failed.command": "Je n’ai pas pu traiter « {command} » (référence {reference}).",
     "failed.event": "Un événement de l’appel n’a pas pu être traité (référence {reference}).",

@@ -27,10 +27,12 @@ from bridge.rooms.callout import CallOut
 from bridge.rooms.conductor import Conductor
 from bridge.rooms.entrance import Entrance
 from bridge.rooms.errands import Errands
+from bridge.rooms.hearing import Hearing, ScribeAccess, encrypted_calls
 from bridge.rooms.house import House, Stores
 from bridge.rooms.janitor import Janitor
 from bridge.rooms.ledger import read_conferences
-from bridge.rooms.reconcile import Reconciler, ScribeAccess
+from bridge.rooms.media_keys import MediaKeys
+from bridge.rooms.reconcile import Reconciler
 from bridge.rooms.worker import Rooms
 from bridge.store.database import open_database
 from bridge.store.grants import Grant
@@ -197,20 +199,31 @@ class StandInMedia:
 
 
 class StandInMembership:
-    """The bot's own membership: who holds it."""
+    """The bot's own membership: who holds it. Every change is recorded in `calls`."""
+
+    identity = f"{BOT}:COLLOQUE"
 
     def __init__(self) -> None:
         self.holders: set[str] = set()
+        self.calls: list[str] = []
         self.failure: Exception | None = None
 
-    async def publish(self, room_id: str, *, intent: str, holder: str = "") -> str:
+    def published(self, room_id: str) -> bool:
+        return bool(self.holders)
+
+    async def publish(self, room_id: str, *, intent: str | None = None, holder: str = "") -> str:
         if self.failure is not None:
             raise self.failure
         self.holders.add(holder)
+        self.calls.append("publish")
         return "$own"
+
+    async def renew(self, room_id: str) -> None:
+        self.calls.append("renew")
 
     async def withdraw(self, room_id: str, *, holder: str = "") -> None:
         self.holders.discard(holder)
+        self.calls.append("withdraw")
 
 
 class StandInScribe:
@@ -219,12 +232,16 @@ class StandInScribe:
     def __init__(self, bell: Bell) -> None:
         self._bell = bell
         self.connected = True
+        self.greetings = 1
         self.sessions: dict[str, str] = {}
         self.calls: list[tuple[str, Any]] = []
 
     async def start(self, session: dict[str, Any]) -> None:
         self.calls.append(("start", session))
         self.sessions[session["conference"]] = "listening"
+
+    async def key(self, conference: str, *, identity: str, index: int, key: str) -> None:
+        self.calls.append(("key", (conference, identity, index, key)))
 
     async def update(self, conference: str, **flags: Any) -> None:
         self.calls.append(("update", {"conference": conference, **flags}))
@@ -274,12 +291,24 @@ class World:
             clock_ms=lambda: self.now_ms,
             first_rest_s=0.01,
         )
+        self.keys = MediaKeys(
+            encrypted_calls(self.stores.conferences), self.stores.grants.of_user, self._handled
+        )
+        self.hearing = Hearing(
+            BOT,
+            self.scribe,
+            ScribeAccess(url="ws://media", token=lambda room, identity: f"token of {identity}"),
+            take=self.rooms.take,
+            members=self.homeserver,
+            place=self.own,
+            keys=self.keys,
+            clock_ms=lambda: self.now_ms,
+        )
         self.reconciler = Reconciler(
             self.house,
             self.stores,
             self.media,
-            self.scribe,
-            ScribeAccess(url="ws://media", token=lambda room, identity: f"token of {identity}"),
+            self.hearing,
             take=self.rooms.take,
             members=self.homeserver,
             clock_ms=lambda: self.now_ms,

@@ -300,6 +300,37 @@ def test_a_scribe_that_fails_is_told_of_once() -> None:
     assert Call().do(ScribeFailed()) == ()
 
 
+def test_what_a_scribe_lacks_in_an_encrypted_call_is_told_once_each() -> None:
+    call = Call(transcript=True)
+    assert call.do(ScribeFailed(reason="no_key")) == (Say("scribe.no_key"),)
+    assert call.do(ScribeFailed(reason="no_member")) == (Say("scribe.no_member"),)
+    assert call.do(ScribeFailed(reason="no_key")) == ()
+
+
+def test_an_encrypted_call_is_told_who_listens_before_they_do() -> None:
+    call = Call()
+    assert call.do(WishRead(wish=Wish(), encrypted=True)) != ()
+    effects = call.do(WishRead(wish=Wish(captions=True), encrypted=True))
+    assert effects[-1] == Say("scribe.encrypted")
+    assert Say("scribe.encrypted") not in call.do(WishRead(wish=Wish(), encrypted=True))
+    assert Say("scribe.encrypted") not in call.do(WishRead(wish=Wish(captions=True)))
+    assert call.c.encrypted  # for ever: a room's encryption is never taken back
+
+
+def test_an_encrypted_call_that_is_written_down_from_the_start_says_so_at_once() -> None:
+    wish = Wish(transcript=True)
+    _, effects = start(
+        conference="c1",
+        room_id="!r",
+        by=ALICE,
+        display_name="Alice",
+        wish=wish,
+        now_ms=T0,
+        encrypted=True,
+    )
+    assert effects == (PostCard(0), PostStatus(), Say("scribe.encrypted"))
+
+
 def test_scribe_stopped_in_a_running_call_is_the_reconcilers_business() -> None:
     call = Call(transcript=True)
     before = call.c

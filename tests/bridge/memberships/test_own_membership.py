@@ -113,6 +113,20 @@ async def running(own: OwnMembership) -> AsyncIterator[None]:
         task.cancel()
 
 
+async def test_who_appears_anew_says_nothing_of_before(
+    homeserver: StandInHomeserver, own: OwnMembership, clock: Clock
+) -> None:
+    await own.renew("!nobody")
+    await own.publish("!r", intent="video", holder="ring")
+    clock.now_ms += 1000
+    await own.publish("!r", holder="scribe")  # as it is
+    await own.renew("!r")
+    created = [content.pop("created_ts") for content in homeserver.sent]
+    assert created == [NOW, NOW + 1000]
+    assert homeserver.sent[0] == homeserver.sent[1]
+    assert [call[0] for call in homeserver.calls].count("schedule") == 1
+
+
 async def test_the_leave_is_scheduled_before_the_membership_is_published(
     homeserver: StandInHomeserver, own: OwnMembership
 ) -> None:
@@ -128,6 +142,7 @@ async def test_the_leave_is_scheduled_before_the_membership_is_published(
         "device_id": "COLLOQUE",
         "membershipID": "@visio:a:COLLOQUE",
         "expires": EXPIRES_MS,
+        "created_ts": NOW,
         "m.call.intent": "audio",
         "focus_active": {"type": "livekit", "focus_selection": "multi_sfu"},
         "foci_preferred": [{"type": "livekit", "livekit_alias": "!r", "livekit_service_url": URL}],
@@ -195,6 +210,7 @@ async def test_it_returns_when_the_leave_was_sent(
     homeserver: StandInHomeserver, own: OwnMembership, clock: Clock
 ) -> None:
     await own.publish("!r", intent="audio")
+    clock.now_ms += 1000
     homeserver.delayed.clear()
     homeserver.state["!r"] = {}
     homeserver.fails["schedule"] = Unreachable("down", sent=True)
@@ -205,7 +221,7 @@ async def test_it_returns_when_the_leave_was_sent(
         await homeserver.until(lambda: len(homeserver.sent) == 2)
         await homeserver.until(lambda: ("restart", "syd_2") in homeserver.calls)
     assert own.published("!r")
-    assert "created_ts" not in homeserver.state["!r"]
+    assert homeserver.state["!r"]["created_ts"] == NOW + 1000  # as somebody who came again
 
 
 async def test_an_outage_of_the_homeserver_is_waited_for(

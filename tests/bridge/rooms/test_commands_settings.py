@@ -77,7 +77,9 @@ async def test_captions_in_an_encrypted_room(world: World) -> None:
     encryption = {"algorithm": "m.megolm.v1.aes-sha2"}
     world.homeserver.more_state = [state_event("m.room.encryption", encryption)]
     await world.say(ALICE, "!visio captions on")
-    assert (await world.bodies())[0].startswith("This room is encrypted: I show no captions")
+    assert (await world.bodies())[0].startswith(
+        "This room is encrypted, and so is the sound of its calls: I show no"
+    )
     await world.say(ALICE, "!visio captions off")
     assert await wished(world) == {"version": 1, "captions": False}
 

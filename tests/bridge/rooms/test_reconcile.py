@@ -10,10 +10,10 @@ from bridge.errors import Unavailable
 from bridge.ids import media_room
 from bridge.matrix.client import HomeserverError
 from bridge.media.server import MediaParticipant, MediaRoom
-from tests.support.rooms_world import ALICE, BOB, EVE, MEDIA, ROOM, T0, World, Worlds
+from tests.support.rooms_world import ALICE, BOB, BOT, EVE, MEDIA, ROOM, T0, World, Worlds
 
 WISH = {"active": True, "transcript": True, "spoken_language": "en-GB"}
-SCRIBE = "scribe-conf-0"
+SCRIBE = f"{BOT}:COLLOQUE"
 
 
 async def compare(world: World) -> float | None:
@@ -38,6 +38,7 @@ async def test_a_started_conference_gets_its_media_room_and_its_scribe(world: Wo
         "language": "en-GB",
         "captions": False,
         "transcript": True,
+        "encrypted": False,
     }
     await compare(world)
     assert (len(world.media.calls), len(world.scribe.calls)) == (1, 1)
@@ -54,7 +55,7 @@ async def test_changed_wishes_reach_the_scribe(world: World) -> None:
     await compare(world)
     await world.give(world.wish({"active": True, "captions": True, "language": "en"}))
     await compare(world)
-    flags = {"language": "en", "captions": True, "transcript": False}
+    flags = {"language": "en", "captions": True, "transcript": False, "encrypted": False}
     assert world.scribe.calls[1:] == [("update", {"conference": "conf-0", **flags})]
     await world.give(world.wish({"active": True}))
     await compare(world)

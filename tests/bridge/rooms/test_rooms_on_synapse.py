@@ -22,11 +22,14 @@ from bridge.ids import media_room
 from bridge.matrix import appservice, registration, wire
 from bridge.matrix.client import Homeserver
 from bridge.matrix.outbox import Sender
+from bridge.matrix.own_membership import OwnMembership
 from bridge.matrix.registration import Registration
 from bridge.matrix.timeline import CARD
 from bridge.rooms.conductor import Conductor
+from bridge.rooms.hearing import Hearing, ScribeAccess, encrypted_calls
 from bridge.rooms.house import House, Stores
-from bridge.rooms.reconcile import Reconciler, ScribeAccess
+from bridge.rooms.media_keys import MediaKeys
+from bridge.rooms.reconcile import Reconciler
 from bridge.rooms.worker import Rooms
 from bridge.store.database import open_database
 from bridge.store.grants import Grant
@@ -85,16 +88,22 @@ class Bridge:
         registry = CollectorRegistry()
         self.rooms = Rooms(self.stores, conductor, on_handled=handled, registry=registry)
         access = ScribeAccess(url="ws://media", token=lambda room, identity: "token")
-        reconciler = Reconciler(
-            house,
-            self.stores,
-            self.media,
+        place = OwnMembership(homeserver, "https://visio.a")
+        hearing = Hearing(
+            self.bot,
             self.scribe,
             access,
             take=self.rooms.take,
             members=homeserver,
+            place=place,
+            keys=MediaKeys(
+                encrypted_calls(self.stores.conferences), self.stores.grants.of_user, handled
+            ),
         )
-        return [sender, self.rooms, reconciler]
+        reconciler = Reconciler(
+            house, self.stores, self.media, hearing, take=self.rooms.take, members=homeserver
+        )
+        return [sender, self.rooms, reconciler, place]
 
     async def _listen(self, stack: AsyncExitStack) -> None:
         app = appservice.routes(
