@@ -45,6 +45,7 @@ from bridge.rooms.callout import CallOut
 from bridge.rooms.conductor import Conductor
 from bridge.rooms.entrance import Entrance
 from bridge.rooms.errands import Errands
+from bridge.rooms.hangup import HangUp
 from bridge.rooms.hearing import Hearing, ScribeAccess, encrypted_calls
 from bridge.rooms.house import House, Stores
 from bridge.rooms.janitor import Janitor
@@ -206,7 +207,8 @@ def _wired(
     )
     reconciler = Reconciler(house, stores, media, hearing, take=rooms.take, members=homeserver)
     callout = CallOut(house, stores, own)
-    errands = Errands(stores, media, homeserver, callout=callout, take=rooms.take)
+    hangup = HangUp(house, stores, homeserver)
+    errands = Errands(stores, media, homeserver, callout=callout, hangup=hangup, take=rooms.take)
     sites = Sites.of(house, stores, homeserver, take=rooms.take, device_id=BOT_DEVICE)
     admission = Admission(
         settings,

@@ -14,6 +14,7 @@ from typing import Any
 
 MODERATOR = 50
 _ABOVE_ALL = 2**53
+_HIGHEST = 2**53 - 1  # canonical JSON knows no larger number
 _HYDRA = "org.matrix.hydra."  # room versions that led to 12
 
 
@@ -48,6 +49,19 @@ class Power:
     def may_send_state(self, user_id: str, event_type: str) -> bool:
         """Whether the room lets this user write state of this type."""
         return self.of(user_id) >= self.needed_for_state(event_type)
+
+    def level_above_others(self, user_id: str, event_type: str) -> int | None:
+        """A level of this state type that keeps out as many others as this user can keep out.
+
+        None where they cannot change levels, or could keep out nobody who is not kept out now.
+        """
+        if self.levels is None or not self.may_send_state(user_id, "m.room.power_levels"):
+            return None
+        users = _mapping(self.levels.get("users"))
+        others = [self.of(other) for other in users if other != user_id]
+        highest = max([_level(self.levels.get("users_default"), 0), *others])
+        level = min(self.of(user_id), highest + 1, _HIGHEST)
+        return level if level > self.needed_for_state(event_type) else None
 
     def named(self, name: str, default: int) -> int:
         """The level one of the room's own rights takes: `invite`, `kick`, `redact`."""

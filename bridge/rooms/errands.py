@@ -19,6 +19,7 @@ from bridge.matrix.client import HomeserverError
 from bridge.media.server import MediaParticipant
 from bridge.rooms import news
 from bridge.rooms.callout import CallOut
+from bridge.rooms.hangup import HangUp
 from bridge.rooms.house import Stores
 from bridge.rooms.news import CameBack
 from bridge.rooms.turns import Turns
@@ -61,6 +62,7 @@ class Errands:
         homeserver: Homeserver,
         *,
         callout: CallOut,
+        hangup: HangUp,
         take: Callable[[Sequence[Any]], Any],
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         look_s: float = LOOK_S,
@@ -78,6 +80,7 @@ class Errands:
             "remove": self._remove,
             "invite": self._invite,
             "ring": callout.carry_out,
+            "hangup": hangup.carry_out,
         }
 
     def wake(self, room_ids: Iterable[str]) -> None:

@@ -191,6 +191,8 @@ class Ledger:
         # A call that only looks empty, since a site with people in it is silent, ends here alone.
         if over and (after.stopped_by or not conference.present):
             self._wish_for_no_call()
+        if over and after.stopped_by:
+            await self._hang_up(after)
 
     def _wish_for_no_call(self) -> None:
         """After the end: nothing is wished for, and the next call is not locked."""
@@ -353,6 +355,22 @@ class Ledger:
         """Let another site's card be the root of the thread."""
         txn = timeline.root_txn(conference)
         await self._stores.outbox.adopt(self._conn, self.room_id, txn, event_id)
+
+    async def _hang_up(self, conference: Conference) -> None:
+        """Somebody ended the call for everybody: clients must not come back by themselves.
+
+        One site does it, the one that answers to who asked: two would undo each other's levels.
+        """
+        if self.facts.joined and self.facts.answers(conference.stopped_by, self.house.server_name):
+            await self.send_on_errand(
+                Errand(
+                    id=f"hangup:{conference.id}",
+                    room_id=self.room_id,
+                    kind="hangup",
+                    content={"conference": conference.id},
+                    created_ms=self.now_ms,
+                )
+            )
 
     async def _call_out(self, conference: Conference, ring_id: str) -> None:
         content = {"conference": conference.id, "ring": ring_id}

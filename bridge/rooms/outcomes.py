@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bridge.domain.happenings import RingAsked, RingFailed, RingReady
+from bridge.domain.policy import MODERATOR
+from bridge.matrix import wire
 from bridge.rooms import news
 from bridge.rooms.ledger import Ledger
 from bridge.store.errands import Errand
@@ -33,6 +35,9 @@ async def tell(ledger: Ledger, told: news.CameBack) -> None:
     if errand.kind == "ring":
         await _rung(ledger, errand, told.outcome)
         return
+    if errand.kind == "hangup":
+        _hung_up(ledger, errand, told.outcome)
+        return
     key = _SENTENCES[errand.kind, told.outcome]
     if key == "mute.done" and not told.count:
         key = "mute.nothing"
@@ -52,6 +57,19 @@ async def _rung(ledger: Ledger, errand: Errand, outcome: str) -> None:
     conference = ledger.conference(errand.content["conference"])
     if conference and outcome != "done":
         await ledger.apply(conference, RingFailed(ring=errand.content["ring"]))
+
+
+def _hung_up(ledger: Ledger, errand: Errand, outcome: str) -> None:
+    if outcome == "done":
+        return
+    before = errand.content["before"]
+    values: dict[str, str | int] = {
+        "event_type": wire.CALL_MEMBER,
+        # Without an entry of its own, what the room asks for any state.
+        "before": str(MODERATOR if before is None else before),
+        "level": ledger.facts.power.needed_for_state(wire.POWER_LEVELS),
+    }
+    ledger.answer(f"hangup.{outcome}", ledger.language, values)
 
 
 async def _call_invited(ledger: Ledger, errand: Errand) -> None:

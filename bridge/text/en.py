@@ -83,6 +83,16 @@ SENTENCES: dict[str, str] = {
     "start.server_refused": "This service is not open to accounts of the server {server}.",
     "stop.none": "No call is in progress.",
     "stop.refused": "Only the person who started the call, or a moderator of the room, can end it.",
+    "hangup.weak": (
+        "I have ended the call, but I cannot keep clients from coming back by themselves (I would "
+        "need power level {level}, to change the power levels for a moment). Whoever is still in "
+        "it: please hang up."
+    ),
+    "hangup.stuck": (
+        "To end the call I raised the power level of {event_type} in this room, and I may not put "
+        "it back any more. A moderator must set it to {before} again in the room’s power levels, "
+        "or nobody can call (I would need power level {level})."
+    ),
     "status.none": "No call in progress. Captions: {captions}. Transcript: {transcript}.",
     "status.running": (
         "Call in progress for {duration}: {people} present. "

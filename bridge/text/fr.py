@@ -86,6 +86,16 @@ SENTENCES: dict[str, str] = {
     "stop.refused": (
         "Seule la personne qui a lancé l’appel, ou un modérateur du salon, peut le terminer."
     ),
+    "hangup.weak": (
+        "J’ai terminé l’appel, mais je ne peux pas empêcher les clients d’y revenir d’eux-mêmes "
+        "(il me faudrait le niveau {level}, pour changer les niveaux un instant). "
+        "Si vous y êtes encore, raccrochez."
+    ),
+    "hangup.stuck": (
+        "Pour terminer l’appel, j’ai relevé le niveau de {event_type} dans ce salon, et je n’ai "
+        "plus le droit de le remettre. Un modérateur doit le remettre à {before} dans les niveaux "
+        "du salon, sinon personne ne peut appeler (il me faudrait le niveau {level})."
+    ),
     "status.none": "Aucun appel en cours. Sous-titres : {captions}. Transcription : {transcript}.",
     "status.running": (
         "Appel en cours depuis {duration} : {people} en ligne. "

@@ -27,6 +27,7 @@ from bridge.rooms.callout import CallOut
 from bridge.rooms.conductor import Conductor
 from bridge.rooms.entrance import Entrance
 from bridge.rooms.errands import Errands
+from bridge.rooms.hangup import HangUp
 from bridge.rooms.hearing import Hearing, ScribeAccess, encrypted_calls
 from bridge.rooms.house import House, Stores
 from bridge.rooms.janitor import Janitor
@@ -64,6 +65,7 @@ class StandInHomeserver:
         self.gone: set[str] = set()
         self.invited: list[str] = []
         self.refused: set[str] = set()
+        self.written: list[tuple[str, str, dict[str, Any]]] = []
         self.failure: Exception | None = None
 
     async def join(self, room_id: str, via: Sequence[str] = ()) -> str:
@@ -81,6 +83,28 @@ class StandInHomeserver:
             state_event("m.room.member", {"membership": "join"}, BOT),
             *self.more_state,
         ]
+
+    async def state_event(
+        self, room_id: str, event_type: str, state_key: str = ""
+    ) -> dict[str, Any] | None:
+        self._check()
+        if event_type == wire.POWER_LEVELS:
+            return self.levels
+        return None
+
+    async def send_state(
+        self, room_id: str, event_type: str, state_key: str, content: dict[str, Any]
+    ) -> str:
+        self._check()
+        if event_type in self.refused:
+            raise HomeserverError(403, "M_FORBIDDEN")
+        self.written.append((event_type, state_key, content))
+        if event_type == wire.POWER_LEVELS:
+            self.levels = content
+        else:
+            gone = [e for e in self.more_state if e["state_key"] != state_key]
+            self.more_state = [*gone, state_event(event_type, content, state_key)]
+        return "$written"
 
     async def is_joined(self, room_id: str, user_id: str) -> bool:
         self._check()
@@ -320,6 +344,7 @@ class World:
             self.media,
             self.homeserver,
             callout=CallOut(self.house, self.stores, self.own, clock_ms=lambda: self.now_ms),
+            hangup=HangUp(self.house, self.stores, self.homeserver, clock_ms=lambda: self.now_ms),
             take=self.rooms.take,
             clock_ms=lambda: self.now_ms,
             look_s=0.05,

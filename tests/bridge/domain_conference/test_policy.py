@@ -127,6 +127,26 @@ def test_who_may_moderate(user: str, person: str, started_by: str, allowed: bool
 
 
 @pytest.mark.parametrize(
+    ("levels", "level"),
+    [
+        (None, None),
+        ({"users": {BOT: 50}, "events": {"m.room.power_levels": 100}}, None),
+        ({"users": {BOT: 100, ALICE: 50}, "events": {"call": 0}}, 51),
+        ({"users": {BOT: 100}, "users_default": 60, "events": {"call": 0}}, 61),
+        ({"users": {BOT: 50, ALICE: 100}, "events": {"call": 0}}, 50),
+        ({"users": {BOT: 50, ALICE: 100}}, None),
+    ],
+)
+def test_a_level_above_others(levels: dict[str, Any] | None, level: int | None) -> None:
+    assert power(levels).level_above_others(BOT, "call") == level
+
+
+def test_a_level_above_others_is_a_number_events_can_hold() -> None:
+    levels = {"users": {ALICE: 2**53 - 1}}
+    assert power(levels, "12", BOT).level_above_others(BOT, "call") == 2**53 - 1
+
+
+@pytest.mark.parametrize(
     ("levels", "invites", "calls_everyone"),
     [
         (None, True, False),
