@@ -80,6 +80,9 @@ class Link:
     def restart_ice(self) -> None:
         self.peer.restart_ice()
 
+    def attend(self, attended: bool) -> None:
+        self.peer.attended = attended
+
     def connect(self, fingerprint: str) -> None:
         self._hall.tasks.start(self._start(fingerprint), "association start")
 

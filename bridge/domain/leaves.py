@@ -24,8 +24,8 @@ CONNECT_MS = 60_000
 """Who handed a leave over and has not connected by then, is not in the call."""
 GRACE_MS = 5_000
 """Who is there again within this time never left. The media server keeps a lost connection for
-some time itself before it calls it gone (ours: 15 s without an answer, or 20 s without signalling),
-so this is only for a client that connects anew, and for a media server that was restarted."""
+some time itself before it calls it gone (ours: 15 s without an answer, 10 s without signalling
+too), so this is only for a client that connects anew, and for a media server that was restarted."""
 DEFAULT_TIMEOUT_MS = 18_000
 """Where the client does not say how long its leave is postponed each time: the shortest that is in
 use (Element Call without delegation). Too short costs requests; too long ends a membership."""

@@ -47,6 +47,7 @@ class Connection(Protocol):
     @property
     def alive(self) -> bool: ...
     def restart_ice(self) -> None: ...
+    def attend(self, attended: bool) -> None: ...
     def connect(self, fingerprint: str) -> None: ...
     def open_channels(self) -> None: ...
     def send_data(self, label: str, payload: bytes) -> bool: ...
@@ -163,6 +164,18 @@ class Session:
     def down_key(self) -> PeerKey:
         """The association that carries what this client receives."""
         return self.key(self.primary)
+
+    def attach(self) -> None:
+        """A WebSocket is there again."""
+        self.attached, self.lost_at = True, None
+        for connection in self.connections.values():
+            connection.attend(True)
+
+    def detach(self, now: float) -> None:
+        """The WebSocket is gone."""
+        self.attached, self.lost_at = False, now
+        for connection in self.connections.values():
+            connection.attend(False)
 
     def send(self, response: rtc.SignalResponse) -> None:
         """Queue a message. Without a WebSocket it is lost: a resume begins with the whole state."""

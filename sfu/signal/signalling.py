@@ -73,7 +73,8 @@ class Signalling:
         if any(not connection.alive for connection in session.connections.values()):
             return None
         session.outbox.clear()
-        session.claims, session.attached, session.lost_at = claims, True, None
+        session.claims = claims
+        session.attach()
         session.overflown = False
         session.refresh_at = now.monotonic + REFRESH_INTERVAL_S
         response = rtc.ReconnectResponse(server_info=_server_info())
@@ -89,8 +90,7 @@ class Signalling:
 
     def lost(self, session: Session, now: Moment) -> None:
         """The WebSocket is gone without a leave: a resume may follow."""
-        session.attached = False
-        session.lost_at = now.monotonic
+        session.detach(now.monotonic)
         session.outbox.clear()
         if session.connections and not any(c.alive for c in session.connections.values()):
             self.remove(session, Reason.CONNECTION_TIMEOUT, now)

@@ -34,7 +34,9 @@ class EndpointSettings:
 
     `advertised`: the addresses told to clients; empty: those of this host, with 127.0.0.1 if only
     loopback is bound, if there is no other, or if `loopback` is set (development).
-    `consent_timeout`: seconds without an authenticated check before a peer is given up.
+    `consent_timeout`: seconds without an authenticated check before a peer is given up;
+    `unattended_timeout`: the same while the client's signalling is gone too, as after a crash.
+    Clients check every 2 (Chromium) to 6 seconds (RFC 7675).
     """
 
     bind: tuple[str, ...] = ("0.0.0.0",)
@@ -43,6 +45,7 @@ class EndpointSettings:
     advertised: tuple[str, ...] = ()
     loopback: bool = False
     consent_timeout: float = 15.0
+    unattended_timeout: float = 10.0
 
 
 class Endpoint:
@@ -280,7 +283,7 @@ class Endpoint:
     def _sweep(self, now: float) -> None:
         for peer in list(self._peers):
             # Before DTLS the peer's own set-up timeout holds.
-            if peer.connected and now - peer.last_consent > self._settings.consent_timeout:
+            if peer.connected and now - peer.last_consent > self._patience(peer):
                 peer.end("consent_lost")
         for connection, owner in list(self._connections.items()):
             if owner is None and now - connection.accepted_at > HALF_OPEN_TIMEOUT:
@@ -289,6 +292,10 @@ class Endpoint:
         self._paths = {
             key: (peer, path) for key, (peer, path) in self._paths.items() if peer.uses(path)
         }
+
+    def _patience(self, peer: Peer) -> float:
+        settings = self._settings
+        return settings.consent_timeout if peer.attended else settings.unattended_timeout
 
 
 def _fingerprint(certificate: RTCCertificate) -> str:

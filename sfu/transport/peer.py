@@ -161,6 +161,8 @@ class Peer:
         now: float,
     ) -> None:
         self.connected = False
+        self.attended = True
+        """Whether the client's signalling is there."""
         self.path: Path | None = None
         self.last_consent = now
         self.checks = Bucket(CHECK_RATE, CHECK_BURST, now)

@@ -38,6 +38,7 @@ class Noted:
     channels: int = 0
     sent: list[tuple[str, bytes]] = field(default_factory=list)
     ready: bool = True
+    attended: bool = True
 
     @property
     def ufrag(self) -> str:
@@ -49,6 +50,9 @@ class Noted:
 
     def restart_ice(self) -> None:
         self.restarts += 1
+
+    def attend(self, attended: bool) -> None:
+        self.attended = attended
 
     def connect(self, fingerprint: str) -> None:
         self.fingerprints.append(fingerprint)

@@ -164,6 +164,16 @@ def test_a_resume_goes_on_with_the_same_participant() -> None:
     assert not bob.ended
 
 
+def test_less_silence_is_borne_while_the_socket_is_gone() -> None:
+    stage = Stage()
+    alice = stage.join("alice")
+    noted = stage.world.noted["alice", "publisher"]
+    stage.signalling.lost(alice, later(1))
+    assert not noted.attended
+    stage.signalling.resume(alice.participant.sid, claims("alice"), later(5))
+    assert noted.attended
+
+
 def test_a_resumed_client_restarts_ice_with_its_offer() -> None:
     stage = Stage()
     alice = stage.join("alice")

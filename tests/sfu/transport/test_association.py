@@ -240,6 +240,18 @@ async def test_no_sign_of_life_ends_the_association(observer: Observer) -> None:
     await endpoint.close()
 
 
+async def test_without_signalling_silence_ends_the_association_sooner(observer: Observer) -> None:
+    endpoint = await Endpoint.open(
+        EndpointSettings(bind=("127.0.0.1",), udp_port=0, tcp_port=0, unattended_timeout=0.1)
+    )
+    client = await ClientPeer.udp(endpoint)
+    peer = await connect(endpoint, observer, client)
+    peer.attended = False
+    assert await soon(observer.closed) == "consent_lost"
+    await client.close()
+    await endpoint.close()
+
+
 async def test_an_association_that_is_never_completed_ends(
     endpoint: Endpoint, observer: Observer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
