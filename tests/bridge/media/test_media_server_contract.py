@@ -180,6 +180,28 @@ async def test_a_removed_participant_is_disconnected_within_two_seconds(
         await eventually(absent)
 
 
+async def test_rights_change_in_mid_call(backend: Backend, media: MediaServer, room: str) -> None:
+    async with joined(backend, room, "speaker") as client, joined(backend, room, "b") as other:
+        source = rtc.AudioSource(48000, 1)
+        track = rtc.LocalAudioTrack.create_audio_track("mic", source)
+        await client.local_participant.publish_track(track, rtc.TrackPublishOptions())
+
+        async def published(expected: bool) -> bool:
+            seen = other.remote_participants["speaker"].track_publications
+            return bool(seen) is expected
+
+        await eventually(lambda: published(True))
+        assert await media.permit(room, "speaker", can_publish=False) is True
+        await eventually(lambda: published(False), 2)
+        there = {one.identity: one for one in await media.participants(room)}
+        assert (there["speaker"].can_publish, there["b"].can_publish) == (False, True)
+        assert await media.permit(room, "speaker", can_publish=True) is True
+        again = rtc.LocalAudioTrack.create_audio_track("mic", source)
+        await client.local_participant.publish_track(again, rtc.TrackPublishOptions())
+        await eventually(lambda: published(True))
+        assert await media.permit(room, "nobody", can_publish=True) is False
+
+
 async def test_deleting_a_room_disconnects_everybody(
     backend: Backend, media: MediaServer, room: str
 ) -> None:
