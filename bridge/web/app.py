@@ -73,7 +73,9 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         reference = secrets.token_hex(4)
         log.exception("%s %s failed [%s]", request.method, request.path, reference)
         response = matrix_error(500, "M_UNKNOWN", f"Internal error, reference {reference}")
-    if request.path in DOORS:  # without CORS a browser shows the page none of these answers
+    # Without CORS a browser shows a page none of these answers. Not to find a door is one too: that
+    # is how clients learn what this service has.
+    if request.path in DOORS or (response.status == 404 and request.method == "POST"):
         response.headers.update(CORS)
     elif request.path in discovery.PATHS:
         response.headers.update(discovery.CORS)

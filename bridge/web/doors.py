@@ -66,6 +66,7 @@ class TokenDoors:
             # Element Call finds out with an empty request whether this exists: any answer but 404.
             web.post("/delegate_delayed_leave", self._door(self._delegate)),
             *(web.options(path, _preflight) for path in sorted(DOORS)),
+            *(web.route("*", path, _other_method) for path in sorted(DOORS)),
         ]
 
     def _door(self, door: Door) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -123,6 +124,10 @@ def _token(admitted: Admitted) -> dict[str, Any]:
 def _openid_token(body: dict[str, Any]) -> OpenIdToken:
     token = section(body, "openid_token")
     return OpenIdToken(text(token, "access_token"), text(token, "matrix_server_name"))
+
+
+async def _other_method(request: web.Request) -> web.Response:
+    raise web.HTTPMethodNotAllowed(request.method, ["POST", "OPTIONS"])
 
 
 async def _preflight(_request: web.Request) -> web.Response:

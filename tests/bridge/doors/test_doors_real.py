@@ -329,6 +329,17 @@ async def test_whoever_is_kicked_gets_none_from_then_on(site: Site) -> None:
     assert (await site.get_token(site.bob, room_id=room))[0] == 403
 
 
+async def test_whoever_is_banned_or_only_in_another_room_gets_none(site: Site) -> None:
+    room = await site.alice.create_room("Banned", invite=[site.bob.user_id])
+    await site.bob.join(room, via=[site.near.server_name])
+    assert (await site.get_token(site.bob, room_id=room))[0] == 200
+    await site.alice.ban(room, site.bob.user_id)
+    for person in (site.bob, site.carol):  # carol has a room of her own
+        await site.carol.create_room("Carol's")
+        assert (await site.sfu_get(person, room=room))[0] == 403
+        assert (await site.get_token(person, room_id=room))[0] == 403
+
+
 async def test_a_bad_openid_token_is_401(site: Site) -> None:
     good = await site.alice.openid_token()
     for changes in (
