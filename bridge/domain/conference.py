@@ -167,7 +167,7 @@ class Conference:
     @property
     def _away(self) -> tuple[Stay, ...]:
         """Their site knows better than what they wrote into the room."""
-        told = self.joint.away if self.joint else ()
+        told = self.joint.heeded(self.claimed) if self.joint else ()
         return (*told, *_elsewhere([stay for stay in told if stay.left_ms is None], self.claimed))
 
     @property
@@ -282,8 +282,7 @@ def follow(
         joint=replace(joint.alone(call), leading=call.home == site, card_first=NO_CARD),
         encrypted=encrypted,
     )
-    begun, more = _honest(begun)
-    return begun, (PostStatus(), *more)
+    return _honest(begun)
 
 
 def own_call(conference: Conference, site: str) -> Call:
@@ -471,13 +470,8 @@ def _peers(c: Conference, event: PeersHeard, now_ms: int) -> Step:
 
 
 def _lead_changed(before: Conference, c: Conference, now: Joint) -> Step:
-    moved = (c.call_id, now.stand.lead) != (
-        before.call_id,
-        before.joint and before.joint.stand.lead,
-    )
-    status: tuple[Effect, ...] = (PostStatus(),) if moved and before.joint is not None else ()
     if now.leading and (not before.leading or now.card_first == NO_CARD):
-        shown, effects = _with_card(c, *status)
+        shown, effects = _with_card(c, PostStatus())
         if now.card_first == NO_CARD:
             shown = replace(shown, joint=replace(now, card_first=shown.card_rev))
         return shown, effects
@@ -487,7 +481,10 @@ def _lead_changed(before: Conference, c: Conference, now: Joint) -> Step:
         kept = replace(now, card_first=NO_CARD if redact else now.card_first)
         rev = c.card_rev + 1
         return replace(c, joint=kept, card_rev=rev), (retire, PostStatus())
-    return c, status
+    if not now.leading and before.joint is not None and before.joint.stand.root != now.stand.root:
+        # The status names the card, which is known only now.
+        return replace(c, card_rev=c.card_rev + 1), (PostStatus(),)
+    return c, ()
 
 
 def _occupied(c: Conference) -> bool:

@@ -78,11 +78,15 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """A call that is over at a site. `by`: who ended it for all, '' where it ran out by itself."""
+    """A call that is over at a site. `by`: who ended it for all, '' where it ran out by itself.
+
+    `leading`: the site makes the call's record.
+    """
 
     call: str
     at_ms: int
     by: str = ""
+    leading: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,6 +64,14 @@ class Joint:
         """Whether a site that answers says that somebody is there."""
         return any(stay.site not in self.silent for stay in self.present)
 
+    def heeded(self, claimed: Iterable[Stay]) -> tuple[Stay, ...]:
+        """Those away by their site's word; of one that is silent, only who says nothing themselves.
+
+        `claimed`: by their own word in the room.
+        """
+        claims = {stay.user_id for stay in claimed}
+        return tuple(s for s in self.away if s.site not in self.silent or s.user_id not in claims)
+
     @property
     def missing(self) -> tuple[str, ...]:
         """Sites whose share is not whole."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -28,6 +27,8 @@ MAX_PEERS = 500
 MAX_ROOMS = 2_000
 """Of one peer; beyond it, what waits longest is left out (the next beat tells it again)."""
 
+_DAY_MS = 86_400_000
+
 Answered = Callable[[str, RoomReport], Awaitable[None]]
 
 
@@ -37,6 +38,32 @@ class Asking(Protocol):
     async def ask(self, server: str, kind: str, body: dict[str, Any]) -> dict[str, Any]: ...
 
 
+class Revs:
+    """Numbers of this site's reports and answers: each higher than the one before, over restarts.
+
+    They are the clock's milliseconds where that goes forward.
+    """
+
+    def __init__(self, clock_ms: Callable[[], int]) -> None:
+        self._clock_ms = clock_ms
+        self._last = 0
+
+    def next(self) -> int:
+        """A number higher than every one before."""
+        self._last = max(self._last + 1, self._clock_ms())
+        return self._last
+
+    def seen(self, rev: int) -> bool:
+        """Another site has seen this number of ours. Whether the next one has to be beyond it.
+
+        So it is when our clock was put back. Nobody can drive us more than a day ahead.
+        """
+        if not self._last < rev < self._clock_ms() + _DAY_MS:
+            return False
+        self._last = rev
+        return True
+
+
 class Links:
     """Owner of the peers' tasks. `run()` works until cancelled."""
 
@@ -44,14 +71,14 @@ class Links:
         self,
         way: Asking,
         on_answer: Answered,
+        revs: Revs,
         *,
-        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         distance_s: float = DISTANCE_S,
         first_pause_s: float = FIRST_PAUSE_S,
     ) -> None:
         self._way = way
         self._on_answer = on_answer
-        self._clock_ms = clock_ms
+        self._revs = revs
         self._distance_s = distance_s
         self._first_pause_s = first_pause_s
         self._links: dict[str, _Link] = {}
@@ -98,7 +125,6 @@ class _Link:
         self._news = asyncio.Event()
         self._one = asyncio.Lock()
         self._last_s = 0.0
-        self._rev = 0
 
     def tell(self, told: RoomReport) -> None:
         self._waiting.pop(told.room_id, None)
@@ -132,10 +158,8 @@ class _Link:
 
     async def _told(self, told: RoomReport) -> bool:
         """Whether it is done with, one way or the other."""
-        self._rev = max(self._rev + 1, self._links._clock_ms())
-        rev = self._rev
         try:
-            body = messages.report_body(replace(told, rev=rev))
+            body = messages.report_body(replace(told, rev=self._links._revs.next()))
             answer = messages.room_report(await self.ask("report", body))
         except Unavailable as error:
             log.info("the bridge of %s is not told now: %s", self._server, error)
@@ -148,9 +172,7 @@ class _Link:
             return True
         if answer.room_id != told.room_id:
             return True
-        if answer.seen > rev:
-            # Our clock was put back: go on from where they are (they can only harm themselves).
-            self._rev = answer.seen
+        if self._links._revs.seen(answer.seen):
             return False
         await self._links._on_answer(self._server, answer)
         return True

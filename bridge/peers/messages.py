@@ -205,6 +205,7 @@ def _end(value: Mapping[str, Any]) -> End:
         call=_matching(value, "call", _ID),
         at_ms=_number(value, "at_ms", 0, LATEST_MS),
         by=_matching(value, "by", _USER, may_be_empty=True),
+        leading=value.get("leading") is True,
     )
 
 

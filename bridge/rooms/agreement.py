@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from bridge.domain import federation, policy
 from bridge.domain.conference import Conference, own_call
@@ -79,12 +80,19 @@ async def _end_with_others(ledger: Ledger, reports: Reports) -> None:
         for end in report.ends:
             if end.call != running.call_id:
                 continue
-            if end.by and _entitled(ledger, running, site, end.by):
-                await ledger.apply(running, StopAsked(by=end.by))
+            entitled = bool(end.by) and _entitled(ledger, running, site, end.by)
+            if entitled or not _occupied(running, reports):
+                if end.leading:
+                    await _cede(ledger, running, site)
+                await ledger.apply(ledger.running or running, StopAsked(by=end.by))
                 return
-            if not _occupied(running, reports):
-                await ledger.apply(running, StopAsked())
-                return
+
+
+async def _cede(ledger: Ledger, running: Conference, site: str) -> None:
+    """Leave card and record to the site where the call ended: there shall be one."""
+    stand = replace(stand_of(running, ledger.house.server_name), lead=site)
+    silent = running.joint.silent if running.joint else ()
+    await ledger.apply(running, PeersHeard(stand=stand, leading=False, silent=silent))
 
 
 def _entitled(ledger: Ledger, running: Conference, site: str, user_id: str) -> bool:
@@ -140,7 +148,11 @@ def _acceptable(ledger: Ledger, call: Call, report: Report) -> bool:
     """Whether we would take part: not in what is over here, nor in what nobody can have begun."""
     if not ledger.now_ms - OLDEST_MS <= call.started_ms <= ledger.now_ms + AHEAD_MS:
         return False
-    bridges = {*ledger.facts.bridges, ledger.house.server_name}
+    own = ledger.house.server_name
+    if call.home != own and ledger.conference(call.id) is not None:
+        log.warning("%s gives its call the name of one of ours", call.home)
+        return False
+    bridges = {*ledger.facts.bridges, own}
     if not federation.speaks_for(call.home, call.started_by, bridges):
         log.warning("a call of %s is said to be begun by %s", call.home, call.started_by)
         return False

@@ -19,6 +19,7 @@ from bridge.domain import federation
 from bridge.domain.federation import BEAT_MS, DEAD_MS, Report
 from bridge.errors import Unavailable
 from bridge.peers import messages
+from bridge.peers.links import Revs
 from bridge.peers.messages import Page, PageAsked, RoomReport
 from bridge.rooms import facts as room_facts
 from bridge.rooms import news
@@ -31,6 +32,8 @@ from bridge.store.inbox import NewEntry
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.5
+ASLEEP_MS = 5_000
+"""Who looks around after so long was away itself (suspended, overloaded): nobody else is dead."""
 MAX_ROOMS = 2_000
 """Rooms whose reports are remembered; the one that was spoken of longest ago is forgotten."""
 PAGE_BYTES = 40_000
@@ -68,6 +71,7 @@ class Exchange:
         *,
         take: Take,
         tell: Tell,
+        revs: Revs,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         look_s: float = LOOK_S,
     ) -> None:
@@ -75,12 +79,14 @@ class Exchange:
         self._stores = stores
         self._take = take
         self._tell = tell
+        self._revs = revs
         self._clock_ms = clock_ms
         self._look_s = look_s
         self._rooms: OrderedDict[str, _Room] = OrderedDict()
         self._changed: dict[str, None] = {}
         self._news = asyncio.Event()
         self._boot = clock_ms()
+        self.looked_ms = self._boot
         self._count = 0
 
     def wake(self, room_ids: Iterable[str]) -> None:
@@ -105,8 +111,8 @@ class Exchange:
     async def take(self, origin: str, told: RoomReport) -> RoomReport:
         """Take note of a report that the door let in. Returns how we stand."""
         seen = await self._note(origin, told)
+        rev = self._revs.next()
         stands = await standing(self._house, self._stores, told.room_id)
-        rev = self._clock_ms()
         return RoomReport(room_id=told.room_id, report=stands.report, rev=rev, seen=seen)
 
     async def answered(self, server: str, told: RoomReport) -> None:
@@ -207,9 +213,14 @@ class Exchange:
 
     async def _look(self) -> None:
         """At each beat tell how we stand where a call runs, and see who has fallen silent."""
+        now_ms = self._clock_ms()
+        if now_ms - self.looked_ms > ASLEEP_MS:
+            for room in self._rooms.values():
+                room.since_ms = now_ms
         active = await self._stores.conferences.active()
         for room_id in active:
             await self._tell_room(room_id, beat=True)
+        self.looked_ms = now_ms
         for room_id in [room_id for room_id in self._rooms if room_id not in active]:
             self._rooms[room_id].since_ms = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from aiohttp import web
 from bridge.matrix.client import Homeserver
 from bridge.peers import door
 from bridge.peers.door import Door
-from bridge.peers.links import Links
+from bridge.peers.links import Links, Revs
 from bridge.peers.way import FedProxy, ToDevice, Way
 from bridge.rooms.exchange import Exchange
 from bridge.rooms.house import House, Stores
@@ -40,12 +41,13 @@ class Sites:
         device_id: str,
     ) -> Sites:
         """All parts. `device_id`: the bot's device."""
+        revs = Revs(lambda: time.time_ns() // 1_000_000)
         exchange = Exchange(
-            house, stores, take=take, tell=lambda server, told: links.tell(server, told)
+            house, stores, take=take, tell=lambda server, told: links.tell(server, told), revs=revs
         )
         doorway = Door(house.server_name, house.allow_servers, exchange, homeserver)
         to_device = ToDevice(homeserver, device_id, doorway.answer)
-        links = Links(Way(FedProxy(homeserver), to_device), exchange.answered)
+        links = Links(Way(FedProxy(homeserver), to_device), exchange.answered, revs)
         shares = Shares(house, stores, links, take=take)
         return cls(exchange=exchange, shares=shares, links=links, door=doorway, to_device=to_device)
 

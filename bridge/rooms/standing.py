@@ -120,6 +120,7 @@ def _ends(house: House, conferences: list[Conference], bridges: Collection[str])
             call=c.call_id,
             at_ms=c.ended_ms or c.began_ms,
             by=c.stopped_by if _may_name(house, c.stopped_by, bridges) else "",
+            leading=c.leading,
         )
         for c in over
     )

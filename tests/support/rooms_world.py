@@ -7,6 +7,7 @@ end-to-end tests use the real ones.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import inspect
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -291,18 +292,21 @@ class World:
     woken: list[str] = field(default_factory=list)
     count: int = 0
     working: bool = False
+    server: str = "a"
+    listeners: list[Callable[[list[str]], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.media = StandInMedia(self.bell)
         self.scribe = StandInScribe(self.bell)
         self.own = StandInMembership()
-        self.house = House.of(SETTINGS, BOT)
+        own = dataclasses.replace(SETTINGS, homeserver=Homeserver(server_name=self.server))
+        self.house = House.of(own, f"@visio:{self.server}")
         self.conductor = Conductor(
             self.house,
             self.stores,
             self.homeserver,
             clock_ms=lambda: self.now_ms,
-            new_id=lambda: f"conf-{self.now_ms - T0}",
+            new_id=self._new_id,
         )
         self.entrance = Entrance(
             self.house, self.stores, self.homeserver, take=self.give_all, clock_ms=self.clock
@@ -359,12 +363,18 @@ class World:
             look_s=0.05,
         )
 
+    def _new_id(self) -> str:
+        name = f"conf-{self.now_ms - T0}"
+        return name if self.server == "a" else f"{self.server}-{name}"
+
     def _handled(self, room_ids: Any) -> None:
         woken = list(room_ids)
         self.woken += woken
         if self.working:
             self.reconciler.wake(woken)
             self.errands.wake(woken)
+        for listener in self.listeners:
+            listener(woken)
         self.bell.ring()
 
     @asynccontextmanager
@@ -514,11 +524,11 @@ class Worlds:
     folder: Path
     opened: list[Any] = field(default_factory=list)
 
-    async def open(self, name: str = "colloque") -> World:
+    async def open(self, name: str = "colloque", server: str = "a") -> World:
         settings = Settings(database=Database(url=f"sqlite:{self.folder / name}.db"))
         db = await open_database(settings)
         self.opened.append(db)
-        return World(Stores.over(db))
+        return World(Stores.over(db), server=server)
 
     async def close(self) -> None:
         for db in self.opened:
