@@ -88,8 +88,7 @@ class Outbox:
 
     async def adopt(self, conn: Connection, room_id: str, txn_id: str, event_id: str) -> None:
         """Let `txn_id` name an event that another site sent. What it names already stays."""
-        row = Outgoing(room_id=room_id, txn_id=txn_id, kind="message", content={})
-        await conn.execute(_ADOPT, *_columns(row), event_id)
+        await conn.execute(_ADOPT, room_id, txn_id, event_id)
 
     async def waiting_rooms(self) -> list[str]:
         """Rooms with something to send, the one that waits longest first."""
@@ -201,9 +200,9 @@ _INSERT = (
 )
 
 _ADOPT = (
-    "INSERT INTO outbox (room_id, txn_id, kind, type, state_key, content, blob, size,"
-    " media_type, file_name, if_forbidden, created_ms, state, event_id)"
-    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 'sent', $12)"
+    "INSERT INTO outbox (room_id, txn_id, kind, type, state_key, content, size, media_type,"
+    " file_name, created_ms, state, event_id)"
+    " VALUES ($1, $2, 'message', '', '', '{}', 0, '', '', 0, 'sent', $3)"
     " ON CONFLICT (txn_id) DO NOTHING"
 )
 
