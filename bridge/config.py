@@ -16,6 +16,7 @@ from typing import Any, Literal
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.scalarbool import ScalarBoolean
 
 from bridge.errors import ConfigError
 
@@ -248,9 +249,13 @@ def _checked(value: Any, hint: Any, where: str) -> object:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise ConfigError(f"{where} must be a list of texts")
         return [str(item) for item in value]
-    if type(value) is not hint and not (hint is str and isinstance(value, str)):
+    # ruamel has kinds of its own that remember how a value was written: 0, 0x10, 1_000, &x true.
+    kind = (
+        bool if isinstance(value, bool | ScalarBoolean) else int if isinstance(value, int) else str
+    )
+    if kind is not hint or not isinstance(value, bool | int | str):
         raise ConfigError(f"{where} must be {_KINDS[hint]}")
-    return str(value) if hint is str else value
+    return kind(value)
 
 
 _KINDS: dict[type, str] = {str: "a text", int: "a whole number", bool: "true or false"}

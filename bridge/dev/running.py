@@ -89,6 +89,7 @@ def _welcome(instance: Instance) -> str:
             f"  Join page    {site.plan.page}/#/room/{room}",
             f"  Sign in as   {users} (password: {site.people[0].password})",
             f"  Homeserver   {site.homeserver.client_url} (for Element or any Matrix client)",
+            f"  Check it     python -m bridge doctor --config {site.plan.config_path}",
         ]
     lines += [
         "",

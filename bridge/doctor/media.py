@@ -27,7 +27,10 @@ from bridge.media.tokens import call_token
 
 _SKEW_WARN_S, _SKEW_FAIL_S = 4, 10
 """Call tokens are dated ten seconds back (bridge.media.tokens)."""
-_NEWS_S = 6.0
+NEWS_S = 6.0
+"""How long the media server's news may take."""
+WAY_S = 4.0
+"""How long a check of a media address may take."""
 _LONG = 6000
 """Bytes of an address: a client's first request carries its whole offer (2 to 5 kB)."""
 _COUNT = re.compile(r'^colloque_media_webhooks_total\{outcome="(\w+)"\} ([0-9.e+]+)', re.M)
@@ -192,11 +195,11 @@ async def _way(visit: Visit, transport: str, port: int) -> Answer:
     if not given:
         return failed(f"{transport}.not_offered", port=port)
     known = joined.credentials
-    reached = await asyncio.gather(*(reaches(one, known) for one in given))
+    reached = await asyncio.gather(*(reaches(one, known, WAY_S) for one in given))
+    visit.ways[transport] = any(reached)
     shown = ", ".join(one.shown for one in given)
     if not any(reached):
         return failed(f"{transport}.silent", addresses=shown, port=port)
-    visit.ways.add(transport)
     remarks = [ok("way.fine", addresses=shown)]
     if _only_inside(given, visit):
         remarks.append(warning("way.private", addresses=shown))
@@ -225,7 +228,7 @@ async def turn(visit: Visit) -> Remark:
 
 async def media(visit: Visit) -> Remark:
     """A real client joins: WebSocket, ICE and DTLS, as everybody's does."""
-    if visit.joined is not None and visit.joined.candidates and not visit.ways:
+    if visit.ways and not any(visit.ways.values()):
         return unchecked("because", check="media.udp")
     client, begin = rtc.Room(), time.monotonic()
     options = rtc.RoomOptions(auto_subscribe=False, connect_timeout=5.0)
@@ -247,7 +250,7 @@ async def webhooks(visit: Visit) -> Remark:
     before = visit.webhooks
     if not before:
         return unchecked("webhooks.uncounted")
-    url, end = webhook_url(visit.settings), time.monotonic() + _NEWS_S
+    url, end = webhook_url(visit.settings), time.monotonic() + NEWS_S
     while True:
         now = await _webhook_counts(visit)
         if now.get("refused", 0) > before.get("refused", 0):

@@ -21,6 +21,8 @@ from bridge.media.server import MediaServer
 
 _SERVERS, _AT_ONCE = 40, 8
 """How many members' homeservers are asked, the largest first."""
+FRESH_MS = 60_000
+"""Whoever has just said that they are in the call may still be on the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +151,10 @@ async def ghosts(visit: Visit) -> Remark:
         there = {one.identity for one in await media.participants(media_room(visit.asked_room))}
     finally:
         await media.close()
-    # Whoever came a moment ago may still be on the way.
     ghosts = [
         one
         for one in picture.at(visit.page)
-        if one.identity not in there and now_ms - one.sent_ms > 60_000
+        if one.identity not in there and now_ms - one.sent_ms > FRESH_MS
     ]
     if ghosts:
         shown = ", ".join(sorted({one.user_id for one in ghosts}))

@@ -12,7 +12,7 @@ import secrets
 from dataclasses import dataclass, field
 
 import aiohttp
-from google.protobuf.json_format import Parse
+from google.protobuf.json_format import Parse, ParseError
 from google.protobuf.message import DecodeError
 from livekit.protocol import rtc
 from yarl import URL
@@ -88,7 +88,7 @@ async def _next(ws: aiohttp.ClientWebSocketResponse) -> rtc.SignalResponse | Non
             return rtc.SignalResponse.FromString(message.data)
         if message.type == aiohttp.WSMsgType.TEXT:
             return Parse(message.data, rtc.SignalResponse(), ignore_unknown_fields=True)
-    except (DecodeError, ValueError):
+    except (DecodeError, ParseError):
         pass
     return None
 

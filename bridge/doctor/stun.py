@@ -75,7 +75,7 @@ def answers(data: bytes, asked: stun.Message) -> bool:
     )
 
 
-async def reaches(at: Candidate, credentials: Credentials, timeout_s: float = 4.0) -> bool:
+async def reaches(at: Candidate, credentials: Credentials, timeout_s: float) -> bool:
     """Whether the media server answers a check there."""
     try:
         async with asyncio.timeout(timeout_s):

@@ -47,7 +47,7 @@ class Visit:
     joined: Joined | None = None
     state: RoomState | None = None
     webhooks: dict[str, float] = field(default_factory=dict)
-    ways: set[str] = field(default_factory=set)
+    ways: dict[str, bool] = field(default_factory=dict)
 
     @property
     def settings(self) -> Settings:

@@ -56,6 +56,13 @@ def test_bad_input_is_one_clear_line(tmp_path: Path, text: str, sentence: str) -
     assert "\n" not in str(caught.value)
 
 
+def test_numbers_may_be_written_in_any_way(tmp_path: Path) -> None:
+    text = "media:\n  rtc_tcp_port: 0\n  token_ttl_s: 1_800\nscribe:\n  supervise: &no false\n"
+    settings = load(written(tmp_path, text))
+    assert (settings.media.rtc_tcp_port, settings.media.token_ttl_s) == (0, 1800)
+    assert (type(settings.media.rtc_tcp_port), settings.scribe.supervise) == (int, False)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read"):
         load(tmp_path / "nowhere.yaml")
