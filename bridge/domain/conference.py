@@ -176,6 +176,12 @@ class Conference:
         return ringing.who_declined(self.rings, self.people)
 
     @property
+    def waiting(self) -> tuple[str, ...]:
+        """Matrix ids of those who wait in the lobby."""
+        came = {*self.admitted, *(stay.user_id for stay in self.people)}
+        return tuple(user_id for user_id in self.knocked if user_id not in came)
+
+    @property
     def said(self) -> int:
         """Utterances of the whole call, as far as we have them."""
         return self.utterances + (self.joint.utterances if self.joint else 0)

@@ -65,6 +65,9 @@ class Entrance:
             await self._take([news.knocked(room_id, running.id, user_id)])
         if reason is not None:
             raise Refused(reason)
+        if running is None and await self._stores.errands.hanging_up(room_id):
+            # A client that comes back by itself would start the call again.
+            raise Refused("call_ended")
         return entry.may_publish(user_id, room, running, rules=rules)
 
     def _places_taken(

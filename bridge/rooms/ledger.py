@@ -359,8 +359,10 @@ class Ledger:
     async def _hang_up(self, conference: Conference) -> None:
         """Somebody ended the call for everybody: clients must not come back by themselves.
 
-        One site does it, the one that answers to who asked: two would undo each other's levels.
+        Not with the tokens they have, at any site. The room's power levels are one site's, the one
+        that answers to who asked: two would undo each other's.
         """
+        await self.revoke_all()
         if self.facts.joined and self.facts.answers(conference.stopped_by, self.house.server_name):
             await self.send_on_errand(
                 Errand(

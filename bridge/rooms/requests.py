@@ -29,7 +29,7 @@ async def carry_out(ledger: Ledger, asked: Asked, members: Mapping[str, str]) ->
     if not ledger.house.admits(message.sender):
         asking.say("start.server_refused", server=server_of(message.sender))
         return
-    await _VERBS.get(command.verb, _unknown)(asking)
+    await _VERBS[command.verb](asking)
 
 
 async def _start(asking: Asking) -> None:
@@ -113,6 +113,7 @@ _VERBS: Mapping[Verb, Callable[[Asking], Awaitable[None]]] = {
     "ring": _ring,
     "stop": _stop,
     "invite": people.invite,
+    "admit": people.admit,
     "mute": people.mute,
     "remove": people.remove,
     "captions": settings.captions,

@@ -1,9 +1,9 @@
-"""Commands about one person in the call: mute, remove, invite."""
+"""Commands about one person: mute, remove, invite, admit."""
 
 from __future__ import annotations
 
 from bridge.domain import policy
-from bridge.domain.happenings import PersonAdmittedAgain, PersonRemoved
+from bridge.domain.happenings import Admit, PersonAdmittedAgain, PersonRemoved
 from bridge.rooms import requests_ring
 from bridge.rooms.asking import Asking
 
@@ -44,6 +44,23 @@ async def invite(asking: Asking) -> None:
     else:
         await admit_again(asking, person)
         await asking.errand("invite", user_id=person, name=person)
+
+
+async def admit(asking: Asking) -> None:
+    """`admit`, `admettre`: from the lobby into the call; without a name, whoever waits alone."""
+    if asking.running is None:
+        asking.say("stop.none")
+        return
+    waiting = asking.running.waiting
+    if not asking.command.arguments and not asking.message.pills and len(waiting) == 1:
+        person: str | None = waiting[0]
+    else:
+        person = asking.person()
+    if person is None or not asking.may_change_wish():
+        return
+    await admit_again(asking, person)
+    await asking.ledger.apply(asking.running, Admit(user_id=person))
+    asking.say("admit.done", name=asking.name(person))
 
 
 async def admit_again(asking: Asking, person: str) -> None:

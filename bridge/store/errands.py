@@ -58,6 +58,13 @@ class Errands:
             )
             return [_errand(dict(row)) for row in rows]
 
+    async def hanging_up(self, room_id: str) -> bool:
+        """Whether a call of the room is being ended for everybody at this moment."""
+        found = await self._db.fetchval(
+            "SELECT COUNT(*) FROM errand WHERE room_id = $1 AND kind = 'hangup'", room_id
+        )
+        return bool(found)
+
     async def get(self, conn: Connection, errand_id: str) -> Errand | None:
         """One errand, None where it is done."""
         row = await conn.fetchrow("SELECT * FROM errand WHERE id = $1", errand_id)

@@ -150,6 +150,7 @@ SENTENCES: dict[str, str] = {
         "Only a moderator of the room, or the person who started the call, can do that, and not "
         "to somebody with more power in the room. Please ask a moderator."
     ),
+    "admit.done": "{name} may come into the call now.",
     "mute.done": "{name}’s microphone is off. They can switch it on again.",
     "mute.nothing": "{name} has no microphone on.",
     "remove.done": (
@@ -223,6 +224,7 @@ SENTENCES: dict[str, str] = {
     "not_member": "You are not a member of this room.",
     "room_closed": "Another room has taken this one's place: join the call there.",
     "no_bot": "This service holds no calls in this room: invite the conference bot to it first.",
+    "call_ended": "This call has just been ended. To start a new one, try again in ten seconds.",
     "removed": "You were removed from this call. A moderator of the room can invite you again.",
     "locked": "This call is locked: a moderator of the room can open it again.",
     "waiting": "Waiting: a moderator of the room has to let you into the call.",

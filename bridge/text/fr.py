@@ -159,6 +159,7 @@ SENTENCES: dict[str, str] = {
         "Seuls un modérateur du salon ou la personne qui a lancé l’appel peuvent faire cela, et "
         "pas à quelqu’un qui a plus de pouvoir dans le salon. Demandez à un modérateur."
     ),
+    "admit.done": "{name} peut maintenant entrer dans l’appel.",
     "mute.done": "Le micro de {name} est coupé. Cette personne peut le rouvrir.",
     "mute.nothing": "{name} n’a pas de micro ouvert.",
     "remove.done": (
@@ -237,6 +238,9 @@ SENTENCES: dict[str, str] = {
     "no_bot": (
         "Ce service ne tient pas d’appel dans ce salon : invitez-y d’abord le robot de "
         "visioconférence."
+    ),
+    "call_ended": (
+        "Cet appel vient d’être terminé. Pour en lancer un autre, réessayez dans dix secondes."
     ),
     "removed": (
         "Vous avez été retiré de cet appel. Un modérateur du salon peut vous y inviter de nouveau."

@@ -319,6 +319,9 @@ async def test_a_joining_told_late_does_not_start_the_call_again(world: World) -
     assert len(await world.conferences()) == 1
     world.now_ms += 1000
     await world.give(world.enters(BOB, "P2"))
+    assert len(await world.conferences()) == 1, "the end took the token back"
+    await world.grant(BOB)
+    await world.give(world.enters(BOB, "P3"))
     assert len(await world.conferences()) == 2
 
 

@@ -12,6 +12,7 @@ from bridge.errors import Refused, Unavailable
 from bridge.matrix import wire
 from bridge.matrix.client import HomeserverError
 from bridge.rooms.entrance import RESERVED_MS
+from bridge.rooms.hangup import HOLD_MS
 from bridge.rooms.ledger import Ledger
 from bridge.store.inbox import NewEntry
 from tests.support.rooms_world import ALICE, BOB, BOT, MEDIA, ROOM, World
@@ -105,6 +106,12 @@ async def test_a_grant_of_an_earlier_call_opens_no_locked_one(world: World) -> N
 async def test_the_next_call_is_not_locked(world: World) -> None:
     await running(world, locked=True)
     await world.say(ALICE, "!visio stop")
+    assert await reason(world, BOB) == "call_ended", "clients that come back are held off"
+    world.now_ms += HOLD_MS
+    await world.errands._turn(ROOM)
+    world.now_ms += HOLD_MS
+    await world.errands._turn(ROOM)
+    await world.give()
     assert await reason(world, BOB) == ""
     written = [r["content"] for r in await world.rows() if r["type"] == wire.CONFERENCE]
     assert written[-1]["locked"] is False
@@ -287,3 +294,29 @@ async def test_a_knock_at_a_call_that_is_gone_is_nothing(world: World) -> None:
     payload = {"event": "colloque.knocked", "conference": "another", "user_id": BOB}
     await world.give(NewEntry(ROOM, "media", "k", payload))
     assert await world.bodies() == []
+
+
+async def test_admit_by_command(world: World) -> None:
+    world.homeserver.names |= {BOB: "Bob", CAROL: "Carol"}
+    await world.say(ALICE, "!visio admit Bob")
+    await running(world, lobby=True)
+    for waiting in (BOB, CAROL):
+        assert await reason(world, waiting) == "waiting"
+    await world.say(BOB, "!visio admit Bob")
+    assert await reason(world, BOB) == "waiting"
+    await world.say(ALICE, "!visio admit")
+    await world.say(ALICE, "!visio admettre Bob")
+    assert await reason(world, BOB) == ""
+    # One alone need not be named.
+    await world.say(ALICE, "!visio admit")
+    assert await reason(world, CAROL) == ""
+    bodies = await world.bodies()
+    assert bodies[0] == "No call is in progress."
+    others = ("waiting", "📞", "Hello")
+    assert [body for body in bodies[1:] if not any(word in body for word in others)] == [
+        "Only a moderator of the room, or the person who started the call, can change that. "
+        "Please ask one of them.",
+        "Whom? Type !visio admit and their name, or @name:server.",
+        "Bob peut maintenant entrer dans l’appel.",
+        "Carol may come into the call now.",
+    ]
