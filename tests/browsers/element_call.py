@@ -16,6 +16,8 @@ from playwright.async_api import Browser, Frame, Page, Playwright
 from bridge.dev.person import Person
 
 PATIENCE_S = 60.0
+BOT = "visio"
+"""The bridge's user has a tile while its scribe listens."""
 _FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -148,8 +150,9 @@ class ElementCall:
         return {tile["name"]: Tile(**tile) for tile in await self.frame.evaluate(_TILES)}
 
     async def members(self) -> list[str]:
-        """Users with a call membership, as Element Call reads the room; sorted."""
-        return sorted(await self.frame.evaluate(_MEMBERS))
+        """People with a call membership, as Element Call reads the room; sorted, without bots."""
+        members = await self.frame.evaluate(_MEMBERS)
+        return sorted(user for user in members if not user.startswith(f"@{BOT}:"))
 
     async def audio_packets(self) -> int:
         """Received so far from everybody."""
@@ -166,10 +169,10 @@ class ElementCall:
         await self.until(moved)
 
     async def sees_exactly(self, *names: str) -> None:
-        """Wait until these are the tiles."""
+        """Wait until these are the people on the screen."""
 
         async def the_same() -> bool:
-            return set(await self.tiles()) == set(names)
+            return set(await self.tiles()) - {BOT} == set(names)
 
         await self.until(the_same)
 

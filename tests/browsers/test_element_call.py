@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from bridge.dev.layout import SitePlan
 from bridge.dev.ports import free_block
+from tests.browsers.element_call import BOT, ElementCall
 from tests.browsers.stage import Stage, stage
 
 pytestmark = [
@@ -31,6 +32,11 @@ async def one_site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[St
         yield running
 
 
+async def the_scribe_is_shown(call: ElementCall) -> bool:
+    tile = (await call.tiles()).get(BOT)
+    return tile is not None and not (tile.waiting or tile.shown)
+
+
 async def test_two_users_see_and_hear_each_other(one_site: Stage) -> None:
     room_id = await one_site.room("alice", "bob")
     async with one_site.call(room_id, "alice", "bob") as (alice, bob):
@@ -38,6 +44,7 @@ async def test_two_users_see_and_hear_each_other(one_site: Stage) -> None:
             await one.sees("alice", "bob")
             await one.hears()
         assert await alice.members() == sorted(one.person.user_id for one in (alice, bob))
+        await alice.until(lambda: the_scribe_is_shown(alice))
         timeline = await one_site.card(room_id, lambda seen: "alice, bob" in seen.card_body)
         assert timeline.card_phase == "running"
         await bob.leave()
