@@ -9,6 +9,7 @@ SYNAPSE_VENV := .venv-synapse
 BIN := $(VENV)/bin
 VENDOR := bridge/web/static/vendor
 CLIENTS := tests/browsers/node_modules
+ENCRYPTED := tests/bridge/crypto/js
 PIP_INSTALL := bridge/dev/pip-install.sh
 ARGS ?=
 
@@ -45,7 +46,9 @@ $(BIN)/python: | python
 
 $(VENV)/.installed: pyproject.toml deploy/constraints.txt | $(BIN)/python
 	@echo "==> 1/3 Installing Colloque and the libraries it uses"
-	@$(PIP_INSTALL) $(VENV) -c deploy/constraints.txt -e .
+	@$(PIP_INSTALL) $(VENV) -c deploy/constraints.txt -e '.[encryption]' || \
+	{ echo "==> Without python-olm then: calls in encrypted rooms, but no commands and no record"; \
+	  $(PIP_INSTALL) $(VENV) -c deploy/constraints.txt -e .; }
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml deploy/constraints.txt | $(BIN)/python
@@ -73,7 +76,12 @@ $(CLIENTS)/.installed: tests/browsers/package.json tests/browsers/package-lock.j
 	@cd tests/browsers && npm ci --no-audit --no-fund
 	@touch $@
 
-test: $(VENV)/.installed-test $(CLIENTS)/.installed install
+$(ENCRYPTED)/node_modules/.installed: $(ENCRYPTED)/package.json $(ENCRYPTED)/package-lock.json | $(VENDOR)/.installed
+	@echo "==> Installing the client of the tests of encrypted rooms, and the Node it needs"
+	@cd $(ENCRYPTED) && npm ci --no-audit --no-fund
+	@touch $@
+
+test: $(VENV)/.installed-test $(CLIENTS)/.installed $(ENCRYPTED)/node_modules/.installed install
 	@bridge/dev/apt.sh chromium=chromium flite=flite espeak-ng=espeak-ng initdb=postgresql
 	@$(MAKE) --no-print-directory check
 
@@ -94,5 +102,5 @@ check:
 	  --include='bridge/domain/*,bridge/text/*,bridge/ids.py,sfu/rtp/*,sfu/room/*,sfu/signal/*'
 
 clean:
-	rm -rf $(VENV) $(SYNAPSE_VENV) $(VENDOR) bridge/web/node_modules $(CLIENTS) .mypy_cache .ruff_cache \
+	rm -rf $(VENV) $(SYNAPSE_VENV) $(VENDOR) bridge/web/node_modules $(CLIENTS) $(ENCRYPTED)/node_modules .mypy_cache .ruff_cache \
 	  .pytest_cache .import_linter_cache .hypothesis .coverage

@@ -70,6 +70,10 @@ SCRIBE_NAME = "Transcription"
 PING_S = 30.0
 """How often the homeserver is asked to try the way back to us."""
 PING_RETRY_S = 1.0
+PINGS_AT_FIRST = 10
+"""After either of us was away, at the shorter pause. A delivery that fails while we come back makes
+Synapse wait up to 512 s, and drop what is sent to the bot's device meanwhile
+(synapse/appservice/scheduler.py: "ephemeral events are dropped"); a ping ends that."""
 
 
 async def run(settings: Settings) -> None:
@@ -354,7 +358,7 @@ async def keep_in_touch(
     crypto: Crypto | None = None,
 ) -> None:
     """Be registered, and be tried again at once after either of us was away."""
-    reached, registered, complete = True, False, False
+    reached, registered, complete, pings = True, False, False, 0
     while True:
         try:
             if not registered:
@@ -362,6 +366,7 @@ async def keep_in_touch(
                 await homeserver.ensure_display_name(BOT_NAME)
                 registered = True
             await homeserver.ping()
+            pings = pings + 1 if reached else 1
             if not reached:
                 log.info("the homeserver is there again")
                 sender.wake()
@@ -378,7 +383,7 @@ async def keep_in_touch(
         except DATABASE_ERRORS as error:
             log.error("catching up with the homeserver: the database fails: %s", error)
             complete = False
-        await asyncio.sleep(PING_S if reached else PING_RETRY_S)
+        await asyncio.sleep(PING_S if reached and pings > PINGS_AT_FIRST else PING_RETRY_S)
 
 
 async def _until(stop: asyncio.Event, work: list[Coroutine[Any, Any, None]]) -> None:

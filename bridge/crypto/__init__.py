@@ -8,6 +8,7 @@ entries are handled. This module imports no cryptography, so that a bridge witho
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -58,6 +59,10 @@ class Crypto(Protocol):
     @property
     def device_id(self) -> str:
         """The bot's device, the same for as long as the database lives."""
+
+    @property
+    def ready(self) -> asyncio.Event:
+        """Set when the homeserver knows the device and has keys of it."""
 
     async def take(self, transaction: dict[str, Any]) -> None:
         """Keep what a transaction of the homeserver says. Durable when it returns.

@@ -67,12 +67,13 @@ class Engine:
         self._people = People(machine)
         self._rooms = EncryptedRooms(machine.db, homeserver)
         self._own = OwnDevice(machine, secret)
+        box = secret.box()
         self._incoming = Incoming(
-            machine, self._people, self._own, Inbox(machine.db), now_ms=now_ms
+            machine, self._people, self._own, Inbox(machine.db), box, now_ms=now_ms
         )
         self._opening = Opening(machine, self._people)
         self._outgoing = Outgoing(machine, self._people, self._rooms)
-        self._handling = Handling(machine, self._people, now_ms=now_ms)
+        self._handling = Handling(machine, self._people, box, now_ms=now_ms)
         self._repairs = Repairs(machine, self._people, self._outgoing, self._unlocked, now_ms)
 
     @property

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from cryptography.fernet import Fernet
 from mautrix.types import DeviceIdentity
 
 from bridge.crypto import Handler, ToDevice
@@ -39,9 +40,12 @@ _PASSES: tuple[type[Exception], ...] = (
 class Handling:
     """Owner of the tasks that call handlers; one task for a sender who has something waiting."""
 
-    def __init__(self, machine: Machine, people: People, *, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, machine: Machine, people: People, box: Fernet, *, now_ms: Callable[[], int]
+    ) -> None:
         self._machine = machine
         self._people = people
+        self._box = box
         self._now_ms = now_ms
         self._handlers: dict[str, Handler] = {}
         self._lines: dict[str, asyncio.Task[None]] = {}
@@ -108,7 +112,7 @@ class Handling:
                         sender=row["sender"],
                         device=str(device.device_id),
                         type=row["type"],
-                        content=loaded(row["content"]),
+                        content=loaded(self._box.decrypt(row["content"]).decode()),
                     )
                 )
                 return

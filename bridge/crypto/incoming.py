@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from cryptography.fernet import Fernet
 from mautrix.crypto.sessions import InboundGroupSession
 from mautrix.errors import MatrixError
 from olm.group_session import OlmGroupSessionError
@@ -50,6 +51,7 @@ class Incoming:
         people: People,
         device: OwnDevice,
         inbox: Inbox,
+        box: Fernet,
         *,
         now_ms: Callable[[], int],
     ) -> None:
@@ -57,6 +59,7 @@ class Incoming:
         self._people = people
         self._device = device
         self._inbox = inbox
+        self._box = box
         self._now_ms = now_ms
         self.hooked: set[str] = set()
 
@@ -144,7 +147,7 @@ class Incoming:
                 sender_key,
                 signing_key,
                 kind,
-                dumped(content),
+                self._box.encrypt(dumped(content).encode()).decode(),
                 self._now_ms(),
             )
         return sender_key

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 import json
 import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from cryptography.fernet import Fernet
 
 from bridge.errors import ConfigError
 
@@ -28,6 +31,11 @@ class Secret:
     master: bytes = field(repr=False)
     self_signing: bytes = field(repr=False)
     user_signing: bytes = field(repr=False)
+
+    def box(self) -> Fernet:
+        """What encrypts messages that wait in the database for their handler: media keys."""
+        key = hmac.digest(self.pickle.encode(), b"colloque to-device", "sha256")
+        return Fernet(base64.urlsafe_b64encode(key))
 
 
 def kept(data_dir: Path) -> Secret:
