@@ -41,6 +41,7 @@ from bridge.media.server import MediaServer
 from bridge.media.supervisor import Supervisor
 from bridge.media.tokens import call_token
 from bridge.peers.way import TO_DEVICE
+from bridge.rooms.aliases import AliasRooms
 from bridge.rooms.callout import CallOut
 from bridge.rooms.conductor import Conductor
 from bridge.rooms.entrance import Entrance
@@ -106,6 +107,7 @@ class Bridge:
     sites: Sites
     leaves: Leaves
     janitor: Janitor
+    alias_rooms: AliasRooms
     own_membership: OwnMembership
     own_key: OwnKey | None
     link: ScribeLink
@@ -127,6 +129,7 @@ class Bridge:
             self.sites.run(),
             self.leaves.run(),
             self.janitor.run(),
+            self.alias_rooms.run(),
             self.own_membership.run(),
             self.link.run(),
             keep_in_touch(
@@ -227,6 +230,9 @@ def _wired(
     supervisor = Supervisor(
         _programs(settings, key), settings.path(settings.data_dir), registry=REGISTRY
     )
+    alias_rooms = AliasRooms(
+        house, stores.alias_rooms, homeserver, access=settings.conference.alias_rooms
+    )
     app = appservice.routes(
         stores.inbox,
         granted,
@@ -234,6 +240,7 @@ def _wired(
         server_name=settings.homeserver.server_name,
         on_to_device=_to_device(sites),
         take=crypto.take if crypto else None,
+        make_room=alias_rooms.make,
     )
     app.add_routes(sites.routes())
     app.add_routes(rtc_routes(settings, granted.hs_token, admission))
@@ -249,6 +256,7 @@ def _wired(
         errands=errands,
         sites=sites,
         leaves=leaves,
+        alias_rooms=alias_rooms,
         janitor=Janitor(house, stores, media, take=rooms.take),
         own_membership=own,
         own_key=own_key,

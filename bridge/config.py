@@ -124,6 +124,13 @@ class Conference:
         "members. What such rooms wish for is not known, and nothing is written there.",
     )
     command_prefix: str = _setting("!visio", "What a command in chat begins with.")
+    alias_rooms: Literal["off", "public", "invite"] = _setting(
+        "public",
+        "Rooms made when somebody joins #visio_NAME:your.server (a hundred a day at most; given\n"
+        "up when nobody comes in for ten minutes). public: whoever knows the name comes in, from\n"
+        "the servers of federation.allow_servers. invite: your own users when they ask to come\n"
+        "in (knock), others by invitation. off: none.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

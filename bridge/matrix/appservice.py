@@ -46,16 +46,20 @@ def routes(
     *,
     server_name: str,
     take: Take | None = None,
+    make_room: Callable[[str], Awaitable[bool]] | None = None,
     now_ms: Callable[[], int] = _clock_ms,
     on_to_device: Callable[[dict[str, Any]], None] | None = None,
 ) -> web.Application:
     """The application (with full paths) to serve at `appservice.listen`.
 
     `on_commit` is told, after each commit, which rooms have something new. `take` keeps what a
-    transaction says to the bot's device, before its events. `on_to_device` is given each to-device
-    message to the bot; it must not block, and what it does is not durable.
+    transaction says to the bot's device, before its events. `make_room` makes a room for an alias
+    of ours and tells whether there is one now. `on_to_device` is given each to-device message to
+    the bot; it must not block, and what it does is not durable.
     """
-    door = _Door(inbox, registration.bot(server_name), on_commit, take, now_ms, on_to_device)
+    door = _Door(
+        inbox, registration.bot(server_name), on_commit, take, make_room, now_ms, on_to_device
+    )
     app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[_only(registration.hs_token)])
     app.add_routes(
         [
@@ -75,6 +79,7 @@ class _Door:
         bot: str,
         on_commit: Callable[[set[str]], None],
         take: Take | None,
+        make_room: Callable[[str], Awaitable[bool]] | None,
         now_ms: Callable[[], int],
         on_to_device: Callable[[dict[str, Any]], None] | None,
     ) -> None:
@@ -82,6 +87,7 @@ class _Door:
         self._bot = bot
         self._on_commit = on_commit
         self._take = take
+        self._make_room = make_room
         self._now_ms = now_ms
         self._on_to_device = on_to_device
 
@@ -126,6 +132,8 @@ class _Door:
         return _error(404, "M_NOT_FOUND", "No such user here")
 
     async def alias(self, request: web.Request) -> web.Response:
+        if self._make_room is not None and await self._make_room(request.match_info["alias"]):
+            return web.json_response({})
         return _error(404, "M_NOT_FOUND", "No such room here")
 
     async def ping(self, request: web.Request) -> web.Response:

@@ -165,6 +165,8 @@ class Sender:
             raise TooLate
         if out.kind == "state":
             return await self._homeserver.send_state(out.room_id, out.type, out.state_key, content)
+        if out.kind == "merge":
+            return await self._merge(out, content)
         if out.kind == "redaction":
             return await self._homeserver.redact(
                 out.room_id, str(content["redacts"]), out.txn_id, str(content.get("reason", ""))
@@ -189,6 +191,13 @@ class Sender:
         if event_type == wire.ENCRYPTED:
             await self._outbox.sealed(row, made)
         return event_type, made
+
+    async def _merge(self, out: Outgoing, content: dict[str, Any]) -> str:
+        """Returns '' where nothing is missing."""
+        present = await self._homeserver.state_event(out.room_id, out.type, out.state_key)
+        if present is None or (merged := _merged(present, content)) == present:
+            return ""
+        return await self._homeserver.send_state(out.room_id, out.type, out.state_key, merged)
 
     async def _resolved(self, out: Outgoing) -> dict[str, Any]:
         mentioned = references.mentioned(out.content)
@@ -229,7 +238,7 @@ class Sender:
 
     async def _find(self, row: Queued, content: dict[str, Any]) -> str | None:
         out = row.outgoing
-        if out.kind == "state":
+        if out.kind in {"state", "merge"}:
             return None  # setting the same state twice is setting it once
         try:
             events = await self._homeserver.recent(out.room_id)
@@ -293,6 +302,16 @@ def _permanent(error: HomeserverError | Unavailable) -> bool:
         and 400 <= error.status < 500
         and error.status not in {401, 408, 425, 429}
     )
+
+
+def _merged(present: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """`present` with what it lacks of `more`, objects within objects too."""
+    merged = {**more, **present}
+    for key, value in more.items():
+        there = present.get(key)
+        if isinstance(value, dict) and isinstance(there, dict):
+            merged[key] = _merged(there, value)
+    return merged
 
 
 def _is_this(event: dict[str, Any], row: Queued, content: dict[str, Any]) -> bool:

@@ -151,12 +151,16 @@ sender_localpart: visio
 # The bridge's own sending is not rate limited; it sends one message at a time per room.
 rate_limited: false
 
-# The bot is all this bridge claims: it creates no users for people who already have an account.
+# The bot is the only user this bridge claims: it creates none for people who already have an
+# account. Of aliases it claims #visio_…: rooms made when somebody joins one by its name
+# (`conference.alias_rooms`).
 namespaces:
   users:
     - exclusive: true
       regex: '@visio:<SERVER_REGEX>'
-  aliases: []
+  aliases:
+    - exclusive: true
+      regex: '#visio_.*:<SERVER_REGEX>'
   rooms: []
 
 # MSC4190: devices without a login. Required where a Matrix Authentication Service signs people in.

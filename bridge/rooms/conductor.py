@@ -20,7 +20,7 @@ from bridge.domain import happenings, wish
 from bridge.domain.conference import Conference
 from bridge.ids import ROOM_CALL
 from bridge.matrix import wire
-from bridge.rooms import agreement, entrance, memberships, news, outcomes, requests
+from bridge.rooms import agreement, entrance, mapping, memberships, news, outcomes, requests
 from bridge.rooms import facts as room_facts
 from bridge.rooms.gather import Asked, Gathered, Gatherer, Homeserver, News, named
 from bridge.rooms.house import House, Stores
@@ -153,7 +153,10 @@ class Conductor:
         if change.state_key:
             return
         ledger.facts = ledger.facts.with_state(change.type, change.content, change.sender)
+        if change.type == wire.POWER_LEVELS:
+            mapping.bring(ledger)
         if change.type == wire.ENCRYPTION:
+            mapping.close_in(ledger)
             await ledger.settings_changed()
         elif change.type == wire.TOMBSTONE and ledger.facts.closed:
             await self._closed(ledger, by=change.sender)
@@ -169,6 +172,10 @@ class Conductor:
             await self._own_membership(ledger, change, gathered)
             return
         ledger.facts = ledger.facts.with_member(change.user_id, change.membership, self._house.bot)
+        if change.membership == "join":
+            mapping.welcome(ledger, change.user_id)
+        elif change.membership == "knock":
+            mapping.answer_knock(ledger, change.user_id)
         if change.membership != "join":
             await ledger.revoke(change.user_id)
             memberships.gone(ledger, change.user_id)
@@ -184,6 +191,7 @@ class Conductor:
             ledger.show_card()
             # What the room has wished for before we came is wished for now.
             await self._wish(ledger, by=change.sender, age_ms=0, was=None)
+            mapping.bring(ledger)
         elif change.membership in {"leave", "ban"}:
             # Nobody tells us any more who is a member: nobody stays.
             await ledger.revoke_all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from bridge.domain import wish
 from bridge.domain.entry import Room
@@ -38,8 +38,15 @@ class Facts:
     power_said: bool = False
     bridges: Mapping[str, str] = field(default_factory=dict)
     """Other sites' bots that are joined: server name -> Matrix id."""
-    slot_closed: bool = False
-    """The room has a slot event (MSC4143) and it is not open: sticky memberships do not count."""
+    slot: Literal["", "open", "closed"] = ""
+    """The slot event of the room's call (MSC4143), where there is one."""
+    mapped: tuple[str, ...] = ()
+    """What was done once to make this a room for calls (mapping.py)."""
+
+    @property
+    def slot_closed(self) -> bool:
+        """Sticky memberships do not count here."""
+        return self.slot == "closed"
 
     @property
     def power(self) -> Power:
@@ -95,7 +102,7 @@ class Facts:
 
     def with_slot(self, content: Mapping[str, Any]) -> Facts:
         """After the slot event of the room's call."""
-        return replace(self, slot_closed=content.get("status") != "open")
+        return replace(self, slot="open" if content.get("status") == "open" else "closed")
 
     def with_state(self, event_type: str, content: Mapping[str, Any], sender: str) -> Facts:
         """After a state event with an empty key."""
@@ -144,4 +151,5 @@ def from_json(stored: Mapping[str, Any]) -> Facts:
     known = {f.name for f in dataclasses.fields(Facts)}
     # Facts of the first development versions were only ever read in rooms the bot had joined.
     stored = {"joined": stored.get("known", False), **stored}
+    stored["mapped"] = tuple(stored.get("mapped", ()))
     return Facts(**{key: value for key, value in stored.items() if key in known})

@@ -89,7 +89,12 @@ class Gathered:
         """The facts with what was gathered."""
         facts = before
         if self.facts is not None:
-            facts = replace(self.facts, names=before.names, power_said=before.power_said)
+            facts = replace(
+                self.facts,
+                names=before.names,
+                power_said=before.power_said,
+                mapped=before.mapped,
+            )
         return facts.named(self.names)
 
 
@@ -122,7 +127,9 @@ class Gatherer:
         event = wire.parse(entry.payload)
         if isinstance(event, wire.CallMembership):
             return event  # the bot's own too: it clears what others have left
-        if event is None or isinstance(event, wire.Sealed) or event.sender == self._house.bot:
+        if event is None or isinstance(event, wire.Sealed):
+            return None
+        if event.sender == self._house.bot and not _own_state(event):
             return None
         if isinstance(event, wire.IncomingMessage):
             # Other bots' notices, other bridges' messages and edits are nobody's command.
@@ -136,7 +143,7 @@ class Gatherer:
         """Ask what must be known to act on it. Raises HomeserverError and Unavailable."""
         room_id = entry.room_id
         if isinstance(told, wire.MemberChange):
-            return await self._gather_invitation(told)
+            return await self._gather_member(told)
         if isinstance(told, news.Joined | news.Heard):
             grant = await self._stores.grants.of_identity(media_room(room_id), told.identity)
             if grant is None or isinstance(told, news.Heard):
@@ -158,7 +165,9 @@ class Gatherer:
             return await self._facts_and_name(room_id, told.user_id)
         return Gathered()
 
-    async def _gather_invitation(self, change: wire.MemberChange) -> Gathered:
+    async def _gather_member(self, change: wire.MemberChange) -> Gathered:
+        if change.user_id != self._house.bot and change.membership in {"join", "knock"}:
+            return await self._facts_and_name(change.room_id, "")
         if change.user_id != self._house.bot or change.membership != "invite":
             return Gathered()
         if not self._house.admits(change.sender):
@@ -219,6 +228,12 @@ class Gatherer:
             log.info("the name of %s is not known now: %s", user_id, error)
             return {}
         return named(user_id, name)
+
+
+def _own_state(event: wire.Incoming) -> bool:
+    """State that the bot writes and goes by, too."""
+    own = {wire.POWER_LEVELS, wire.RTC_SLOT}
+    return isinstance(event, wire.StateChange) and event.type in own
 
 
 def named(user_id: str, display_name: str) -> dict[str, str]:

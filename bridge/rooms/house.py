@@ -12,6 +12,7 @@ from bridge.domain.policy import server_admitted
 from bridge.domain.wish import Wish
 from bridge.ids import server_of
 from bridge.matrix import timeline, wire
+from bridge.store.alias_rooms import AliasRooms
 from bridge.store.conferences import Conferences
 from bridge.store.database import Database
 from bridge.store.errands import Errands
@@ -40,6 +41,7 @@ class Stores:
     errands: Errands
     leaves: Leaves
     memberships: Memberships
+    alias_rooms: AliasRooms
 
     @classmethod
     def over(cls, db: Database) -> Stores:
@@ -56,6 +58,7 @@ class Stores:
             errands=Errands(db),
             leaves=Leaves(db),
             memberships=Memberships(db),
+            alias_rooms=AliasRooms(db),
         )
 
 

@@ -108,6 +108,11 @@ class Ledger:
     # ---- reading
 
     @property
+    def entry_key(self) -> str:
+        """The key of the entry that is handled."""
+        return self._entry.key
+
+    @property
     def running(self) -> Conference | None:
         """The conference that runs now."""
         newest = self.conferences[0] if self.conferences else None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bridge.domain import happenings, membership
 from bridge.domain.membership import Membership, Picture, Withdrawn, elsewhere
 from bridge.domain.stays import Stay
+from bridge.ids import ROOM_CALL
 from bridge.matrix import wire
 from bridge.matrix.admission import shown_name
 from bridge.rooms.facts import Facts
@@ -19,17 +20,22 @@ from bridge.store.outbox import Outgoing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What a room's whole state says of its call. `names`: display names of who is in it."""
+    """What a room's whole state says of its call. `names`: display names of who is in it.
+
+    `slot`: the content of the call's slot event, None where there is none.
+    """
 
     state: tuple[Membership | Withdrawn, ...]
     joined: frozenset[str]
     names: Mapping[str, str]
+    slot: Mapping[str, Any] | None = None
 
 
 def see(events: Iterable[Mapping[str, Any]], room_id: str, *, now_ms: int) -> Seen:
     """Read the answer of `GET /rooms/{room_id}/state`."""
     state: list[Membership | Withdrawn] = []
     joined: dict[str, Any] = {}
+    slot: Mapping[str, Any] | None = None
     for event in events:
         said = membership.read({**event, "room_id": room_id}, now_ms=now_ms)
         content, user_id = event.get("content"), event.get("state_key")
@@ -42,10 +48,13 @@ def see(events: Iterable[Mapping[str, Any]], room_id: str, *, now_ms: int) -> Se
             and isinstance(user_id, str)
         ):
             joined[user_id] = content.get("displayname")
+        elif (event.get("type"), user_id) == (wire.RTC_SLOT, ROOM_CALL):
+            slot = content if isinstance(content, dict) else {}
     names = {said.user_id: joined.get(said.user_id) for said in state}
     return Seen(
         state=tuple(state),
         joined=frozenset(joined),
+        slot=slot,
         names={
             user: shown
             for user, name in names.items()
@@ -66,6 +75,8 @@ def picture(
 
 def read_whole(ledger: Ledger, seen: Seen) -> None:
     """The room's state was read."""
+    facts = replace(ledger.facts, slot="")
+    ledger.facts = facts if seen.slot is None else facts.with_slot(seen.slot)
     ledger.memberships = membership.read_whole(
         ledger.memberships, seen.state, joined=seen.joined, now_ms=ledger.now_ms
     )

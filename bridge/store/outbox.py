@@ -14,7 +14,7 @@ from typing import Any, Literal
 from bridge.store.database import Connection, Database, holding
 from bridge.store.text import dumped, loaded, plain
 
-Kind = Literal["message", "state", "file", "redaction"]
+Kind = Literal["message", "state", "merge", "file", "redaction"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,9 @@ class Outgoing:
 
     A string `"outbox:<txn_id>"` anywhere in `content` is replaced, when this row is sent, by the
     event id that row got. kind "file": `blob` is uploaded and `content` gets url, info and
-    filename. kind "redaction": `content` is {"redacts": event id, "reason"?: text}. kind "state"
+    filename. kind "redaction": `content` is {"redacts": event id, "reason"?: text}. kind "merge":
+    what is in `content` and not in the room's state event goes into it, as it is when this row is
+    sent; nothing is changed where there is no such event. kind "state"
     refused for lack of power: the message `if_forbidden` goes out instead, unless it did the time
     before. `not_after_ms`: what was not sent until then is not sent any more.
     """

@@ -226,6 +226,16 @@ async def _expiring_messages(conn: Connection, scheme: Scheme) -> None:
     await conn.execute("ALTER TABLE outbox ADD COLUMN not_after_ms BIGINT")
 
 
+async def _alias_rooms(conn: Connection, scheme: Scheme) -> None:
+    await conn.execute(
+        """CREATE TABLE alias_room (
+            room_id    TEXT PRIMARY KEY,
+            alias      TEXT NOT NULL,
+            created_ms BIGINT NOT NULL
+        )"""
+    )
+
+
 upgrades: tuple[tuple[str, Step], ...] = (
     ("Inbox, outbox, rooms, conferences, grants, utterances", _first_tables),
     ("Until when the rooms are complete", _marks),
@@ -235,4 +245,5 @@ upgrades: tuple[tuple[str, Step], ...] = (
     ("What was said at other sites", _peer_utterances),
     ("Encrypted rooms", _encryption),
     ("Messages that are worth nothing later", _expiring_messages),
+    ("Rooms made for an alias", _alias_rooms),
 )

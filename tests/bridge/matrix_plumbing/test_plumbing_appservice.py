@@ -37,12 +37,16 @@ class Door:
         self.inbox = inbox
         self.url = ""
 
+    async def _make_room(self, alias: str) -> bool:
+        return alias == "#visio_budget:fake.test"
+
     async def start(self) -> web.AppRunner:
         app = appservice.routes(
             self.inbox,
             REGISTRATION,
             self.committed.append,
             server_name=SERVER_NAME,
+            make_room=self._make_room,
             now_ms=lambda: 42,
         )
         runner = web.AppRunner(app)
@@ -206,3 +210,10 @@ async def test_queries_and_ping(door: Door) -> None:
     assert (await door.request("GET", "users/@other:fake.test"))[0] == 404
     assert (await door.request("GET", "rooms/%23room:fake.test"))[0] == 404
     assert await door.request("POST", "ping", json={"transaction_id": "x"}) == (200, {})
+
+
+async def test_a_room_is_made_for_an_alias(door: Door) -> None:
+    assert await door.request("GET", "rooms/%23visio_budget%3Afake.test") == (200, {})
+    status, answer = await door.request("GET", "rooms/%23visio_other%3Afake.test")
+    assert (status, answer["errcode"]) == (404, "M_NOT_FOUND")
+    assert (await door.request("GET", "rooms/%23visio_budget%3Afake.test", {}))[0] == 403

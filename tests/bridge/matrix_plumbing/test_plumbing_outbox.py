@@ -384,3 +384,41 @@ async def test_a_hundred_random_faults(db: Database, fake: FakeHomeserver) -> No
         assert fake.bodies(room) == [f"{room}{name}" for name in names]
     assert left == [0]
     await client.close()
+
+
+def _merge(txn_id: str, content: dict[str, Any]) -> Outgoing:
+    return Outgoing(
+        room_id=ROOM, txn_id=txn_id, kind="merge", type="m.room.power_levels", content=content
+    )
+
+
+async def test_what_is_missing_goes_into_state_as_it_is_then(
+    db: Database, fake: FakeHomeserver, client: Homeserver
+) -> None:
+    levels = {"users": {"@alice:a": 100}, "events": {"m.room.name": 50}, "invite": 50}
+    key = ("m.room.power_levels", "")
+    fake.room(ROOM).state[key] = {"event_id": "$0", "content": levels}
+    await put(db, _merge("m1", {"events": {"call": 0, "m.room.name": 0}, "ban": 70}))
+    async with sending(db, client):
+        await empty(db)
+    merged = fake.room(ROOM).state[key]
+    assert merged["content"] == {
+        "users": {"@alice:a": 100},
+        "events": {"m.room.name": 50, "call": 0},
+        "invite": 50,
+        "ban": 70,
+    }
+    await put(db, _merge("m2", {"events": {"call": 0}}))
+    async with sending(db, client):
+        await empty(db)
+    assert fake.room(ROOM).state[key] is merged, "nothing was missing"
+    assert await Outbox(db).event_id("m1") == merged["event_id"]
+
+
+async def test_nothing_goes_into_state_that_is_not_there(
+    db: Database, fake: FakeHomeserver, client: Homeserver
+) -> None:
+    await put(db, _merge("m1", {"events": {"call": 0}}))
+    async with sending(db, client):
+        await empty(db)
+    assert fake.room(ROOM).events == []
