@@ -249,7 +249,7 @@ function isAgent(participant) {
 
 /** No point in asking again: one is no longer a member, or no longer signed in. */
 function isHopeless(problem) {
-  return ['notMember', 'sessionExpired', 'identityRefused'].includes(problem.key);
+  return ['notMember', 'sessionExpired', 'identityRefused', 'putOut', 'roomReplaced'].includes(problem.key);
 }
 
 function ofConnection(error) {

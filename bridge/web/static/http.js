@@ -6,6 +6,8 @@ export class HttpFailure extends Error {
     super(`HTTP ${status} ${body.errcode ?? ''}`.trim(), options);
     this.status = status;
     this.errcode = typeof body.errcode === 'string' ? body.errcode : '';
+    /** Why our token service refuses, as a word (docs/protocol.md). */
+    this.reason = typeof body['eu.colloque.reason'] === 'string' ? body['eu.colloque.reason'] : '';
     this.retryAfterMs = Number(body.retry_after_ms) || 0;
   }
 }

@@ -34,6 +34,8 @@ export async function readRoom(account, roomId, site) {
   };
 }
 
+const ASK_AGAIN_MS = 4000;
+
 export class Lobby {
   /** @param {(choice: {tracks: object[]}) => Promise<void>} join throws a Problem where joining failed */
   constructor(room, join) {
@@ -141,12 +143,27 @@ export class Lobby {
     this.#release(kind)?.stop();
   }
 
+  /** Where newcomers wait for a moderator, asks again until one lets them in. */
+  async #joinOnceAdmitted() {
+    for (;;) {
+      try {
+        await this.join({ tracks: Object.values(this.tracks).filter(Boolean) });
+        return;
+      } catch (error) {
+        if (error?.key !== 'waiting' || this.closed) throw error;
+        notice('join-problem', error);
+        byId('join').textContent = say('lobby.waiting');
+      }
+      await new Promise((resume) => setTimeout(resume, ASK_AGAIN_MS));
+      if (this.closed) return;
+    }
+  }
+
   async #submit() {
     notice('join-problem', null);
     byId('join').textContent = say('lobby.joining');
-    const kept = { ...this.tracks };
     try {
-      await this.join({ tracks: Object.values(kept).filter(Boolean) });
+      await this.#joinOnceAdmitted();
       for (const kind of ['microphone', 'camera']) this.#release(kind);
     } catch (error) {
       notice('join-problem', asProblem(error));

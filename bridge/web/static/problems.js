@@ -28,6 +28,15 @@ const BY_STATUS = {
   token: { 401: 'identityRefused', 403: 'notMember' },
   page: {},
 };
+const BY_REASON = {
+  full: 'callFull',
+  locked: 'callLocked',
+  no_bot: 'noBot',
+  removed: 'putOut',
+  room_closed: 'roomReplaced',
+  server_not_admitted: 'serverRefused',
+  waiting: 'waiting',
+};
 const AWAY = { login: 'homeserverAway', homeserver: 'homeserverAway', token: 'callsAway', page: 'pageAway' };
 
 /** What an HttpFailure of a service (`login`, `homeserver`, `token`, `page`) means to a person. */
@@ -39,7 +48,7 @@ export function ofHttp(error, service) {
     return new Problem('tooMany', { seconds: Math.ceil(error.retryAfterMs / 1000) || 30 }, cause);
   }
   if (error.status === 0 || error.status >= 500) return new Problem(AWAY[service], {}, cause);
-  const key = BY_STATUS[service][error.status];
+  const key = (service === 'token' && BY_REASON[error.reason]) || BY_STATUS[service][error.status];
   return key ? new Problem(key, {}, cause) : new Problem('unexpected', { detail: error.message }, cause);
 }
 

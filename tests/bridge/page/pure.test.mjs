@@ -7,6 +7,8 @@ import { fr } from '../../../bridge/web/static/fr.js';
 import { en } from '../../../bridge/web/static/en.js';
 import { chooseLanguage } from '../../../bridge/web/static/i18n.js';
 import { Membership, content, stateKey } from '../../../bridge/web/static/membership.js';
+import { HttpFailure } from '../../../bridge/web/static/http.js';
+import { ofHttp } from '../../../bridge/web/static/problems.js';
 import { summary } from '../../../bridge/web/static/rooms.js';
 
 const said = (segment, text, final = true, speaker = 'anne') => ({ segment, speaker, text, final });
@@ -199,4 +201,27 @@ test('a membership taken over by another tab stays', async () => {
   await membership.join();
   await membership.leave(true);
   assert.deepEqual(asked, [['d1', 'cancel']]);
+});
+
+test('why a call is not entered is said', () => {
+  const key = (reason, service = 'token') =>
+    ofHttp(new HttpFailure(403, { errcode: 'M_FORBIDDEN', 'eu.colloque.reason': reason }), service).key;
+  const said = {
+    full: 'callFull',
+    locked: 'callLocked',
+    no_bot: 'noBot',
+    removed: 'putOut',
+    room_closed: 'roomReplaced',
+    server_not_admitted: 'serverRefused',
+    waiting: 'waiting',
+    not_member: 'notMember',
+    'a word of a later version': 'notMember',
+    3: 'notMember',
+  };
+  for (const [reason, expected] of Object.entries(said)) {
+    assert.equal(key(reason), expected);
+    for (const language of [fr, en]) assert.ok(language[`problem.${expected}`], expected);
+  }
+  assert.equal(key(undefined), 'notMember');
+  assert.equal(key('locked', 'homeserver'), 'notMember');
 });

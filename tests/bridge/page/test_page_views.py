@@ -152,6 +152,23 @@ async def test_joining_that_fails_says_why_and_keeps_the_preview(
         await expect(page.get_by_role("button", name="Rejoindre l’appel")).to_be_enabled()
 
 
+async def test_who_waits_is_let_in_without_doing_anything(
+    browser: Browser, around: Services
+) -> None:
+    waiting = {"errcode": "M_FORBIDDEN", "eu.colloque.reason": "waiting"}
+    async with open_page(browser, around.url + LINK, own={around.url, "ws://"}) as watched:
+        page = watched.page
+        await _lobby(page)
+        around.faults["/sfu/get"] = Fault(403, waiting)
+        await page.get_by_role("button", name="Rejoindre l’appel").click()
+        await expect(page.locator("#join-problem")).to_contain_text("modérateur")
+        await expect(page.locator("#join")).to_have_text("En attente d’un modérateur…")
+        around.faults.clear()
+        # Let in: the page goes on to the media server by itself (where here nobody listens).
+        refused = page.locator("#join-problem")
+        await expect(refused).to_contain_text("Le serveur audio et vidéo", timeout=20_000)
+
+
 async def test_an_expired_session_asks_to_sign_in_again(browser: Browser, around: Services) -> None:
     async with open_page(browser, around.url, own={around.url}) as watched:
         page = watched.page
