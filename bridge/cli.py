@@ -115,6 +115,9 @@ def _scribe(words: list[str]) -> int:
 def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE")
     parser.add_argument("--room", default="", metavar="'!ID'", help="look at this room too")
+    parser.add_argument(
+        "--outside", action="store_true", help="from a machine elsewhere: what clients reach"
+    )
     parser.add_argument("--json", action="store_true", help="the report for a program")
     parser.add_argument("--lang", choices=LANGUAGES, help="of the report (that of the bridge)")
 
@@ -123,7 +126,11 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from bridge.doctor.run import doctor
 
     return doctor(
-        arguments.config, room=arguments.room, json=arguments.json, language=arguments.lang
+        arguments.config,
+        room=arguments.room,
+        json=arguments.json,
+        language=arguments.lang,
+        outside=arguments.outside,
     )
 
 

@@ -105,7 +105,9 @@ class Site:
 
 def _registration(settings: Settings) -> Path:
     path = settings.path(settings.appservice.registration)
-    if not path.exists():  # written once: the tokens in it are the bridge's passwords
-        path.touch(mode=0o600)
-        path.write_text(registration.generate(settings), encoding="utf-8")
+    # The tokens are made once: they are the bridge's passwords. What else is in it, this version
+    # of the bridge says.
+    before = registration.read(path) if path.exists() else None
+    path.touch(mode=0o600)
+    path.write_text(registration.generate(settings, before), encoding="utf-8")
     return path

@@ -72,6 +72,27 @@ CHECKS: tuple[Check[Visit], ...] = (
     Check("scribe.ready", parts.scribe, ("bridge.web",)),
 )
 
+FROM_OUTSIDE = frozenset(
+    {
+        "config.readable",
+        "config.addresses",
+        "config.key",
+        "homeserver.public",
+        "discovery.client",
+        "discovery.server",
+        "web.public",
+        "web.certificates",
+        "web.preflight",
+        "federation.found",
+        "media.signal",
+        "media.udp",
+        "media.tcp",
+        "media.turn",
+        "media.join",
+    }
+)
+"""What a machine elsewhere can look at, with a copy of the configuration."""
+
 ROOM_CHECKS: tuple[Check[Visit], ...] = (
     Check("room.joined", room.joined, ("homeserver.token",)),
     Check("room.state", room.state, ("room.joined",)),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from bridge import config
-from bridge.doctor.checks import CHECKS, ROOM_CHECKS
+from bridge.doctor.checks import CHECKS, FROM_OUTSIDE, ROOM_CHECKS
 from bridge.doctor.findings import Finding, exit_status
 from bridge.doctor.report import Printer, as_json
 from bridge.doctor.visit import Visit
@@ -21,12 +21,14 @@ from bridge.errors import ConfigError
 from bridge.text import Language
 
 
-def doctor(file: Path, *, room: str, json: bool, language: Language | None) -> int:
+def doctor(
+    file: Path, *, room: str, json: bool, language: Language | None, outside: bool = False
+) -> int:
     """Walk and report. Returns 0 where nothing failed, else 1."""
     logging.disable(logging.WARNING)  # what a probe meets, the report says
     words = Words(language or _language(file))
     printer = Printer(words, sys.stderr if json else sys.stdout)
-    findings = asyncio.run(examine(file, room=room, printer=printer))
+    findings = asyncio.run(examine(file, room=room, printer=printer, outside=outside))
     printer.ends(findings)
     if json:
         print(as_json(findings, words))
@@ -39,11 +41,18 @@ async def examine(
     room: str = "",
     printer: Printer | None = None,
     only: Collection[str] = (),
+    outside: bool = False,
     clock: Callable[[], float] = time.time,
 ) -> list[Finding]:
-    """All findings. `only`: these checks and what they build on; `clock`: Unix seconds."""
+    """All findings.
+
+    `only`: these checks and what they build on. `outside`: what a machine elsewhere can look at.
+    `clock`: Unix seconds.
+    """
     checks = [*CHECKS, *(ROOM_CHECKS if room else ())]
-    if only:
+    if outside:
+        checks = [check for check in CHECKS if check.name in FROM_OUTSIDE]
+    elif only:
         checks = with_needs(checks, only)
     visit, findings = Visit(file, room, clock), []
     try:

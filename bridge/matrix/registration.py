@@ -99,13 +99,13 @@ def _namespaces(document: dict[str, Any], path: Path) -> tuple[str, ...]:
     return tuple(str(regex) for regex in regexes)
 
 
-def generate(settings: Settings) -> str:
-    """The text of a registration file with fresh tokens. Keep it secret."""
+def generate(settings: Settings, before: Registration | None = None) -> str:
+    """The text of a registration file with fresh tokens, or those it had. Keep it secret."""
     return _fill(
         server_name=settings.homeserver.server_name,
         url=f"http://{settings.appservice.listen}",
-        as_token=secrets.token_urlsafe(32),
-        hs_token=secrets.token_urlsafe(32),
+        as_token=before.as_token if before else secrets.token_urlsafe(32),
+        hs_token=before.hs_token if before else secrets.token_urlsafe(32),
     )
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from bridge.doctor import media, room
-from bridge.doctor.checks import CHECKS, ROOM_CHECKS
+from bridge.doctor.checks import CHECKS, FROM_OUTSIDE, ROOM_CHECKS
+from bridge.doctor.run import examine
 from bridge.media.keys import api_key
 from bridge.media.server import MediaServer
 from tests.bridge.doctor.deployment import (
@@ -85,6 +86,23 @@ async def test_a_configuration_that_cannot_be_read(tmp_path: Path) -> None:
     assert "did you mean `address`?" in report
     assert "doit d’abord fonctionner" in report
     assert "1 en échec" in report
+
+
+async def test_from_outside_only_what_clients_reach_is_looked_at(deployment: Deployment) -> None:
+    key = api_key(deployment.settings)
+    config = deployment.config(
+        homeserver__address="http://127.0.0.1:1",
+        web__listen="127.0.0.1:1",
+        appservice__registration="nowhere.yaml",
+        media__api_url="http://127.0.0.1:1",
+        media__api_key=key.key,
+        media__api_secret=key.secret,
+        data_dir="nowhere",
+    )
+    found = {one.check: one.outcome for one in await examine(config, outside=True)}
+    assert set(found) == FROM_OUTSIDE
+    assert found.pop("web.certificates") == found.pop("media.turn") == "not_checked"
+    assert set(found.values()) == {"ok"}
 
 
 # this machine

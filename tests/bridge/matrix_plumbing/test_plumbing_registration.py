@@ -69,6 +69,13 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: tuple[str, str], complai
     assert "\n" not in str(caught.value)
 
 
+def test_one_may_be_written_anew_with_the_tokens_it_had(tmp_path: Path) -> None:
+    before = registration.read(_write(tmp_path, registration.generate(_SETTINGS)))
+    after = registration.read(_write(tmp_path, registration.generate(_SETTINGS, before)))
+    assert after == before
+    assert registration.read(_write(tmp_path, registration.generate(_SETTINGS))) != before
+
+
 def test_the_same_token_twice_is_refused(tmp_path: Path) -> None:
     text = re.sub('_token: ".*"', '_token: "same"', registration.generate(_SETTINGS))
     with pytest.raises(ConfigError, match="must differ"):
