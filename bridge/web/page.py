@@ -111,8 +111,11 @@ def security_headers(settings: Settings) -> Mapping[str, str]:
     """What the page may do: its own code only, and connections to the servers it needs."""
     public, media = settings.homeserver.public_address, urlsplit(settings.media.public_url)
     secure = media.scheme in {"wss", "https"}
-    # Whose homeserver answers where is known only once a person has named it.
-    elsewhere = ("https:",) if settings.federation.allow_servers else ()
+    # Whose homeserver answers where is known only once a person has named it, and where people of
+    # other organisations publish only once they are in the call.
+    elsewhere = ["https:", "wss:"] if settings.federation.allow_servers else []
+    if settings.federation.allow_private_addresses:
+        elsewhere += ["http://127.0.0.1:*", "ws://127.0.0.1:*"]
     connect = (
         "'self'",
         _origin(public or settings.homeserver.address),

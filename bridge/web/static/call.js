@@ -8,6 +8,7 @@ import { Problem, asProblem, ofDevice } from './problems.js';
 import { wanted } from './devices.js';
 import { nameOf, userOf } from './identity.js';
 import { Membership } from './membership.js';
+import { Sites } from './sites.js';
 import { listenToCaptions } from './transcription.js';
 
 setLogLevel('error'); // its other levels print addresses, which hold the call's token
@@ -26,7 +27,7 @@ const NAMES_EVERY_MS = 10_000;
  * Events: `state` (detail: connecting | connected | reconnecting), `people` (someone or some track
  * changed), `joined` and `gone` (detail: name), `speakers`, `caption` (detail: what
  * CaptionModel.put takes), `sound` (the browser holds sound back or lets it play), `problem`
- * (detail: Problem; the call goes on), `ended` (detail: Problem or null; the call is over).
+ * (detail: Problem, or null where the last one is over; the call goes on), `ended` (detail: Problem or null; the call is over).
  */
 export class Call extends EventTarget {
   /** @param {{account, serviceUrl: string, room: {roomId: string, names: Map<string, string>}}} where */
@@ -38,7 +39,9 @@ export class Call extends EventTarget {
     this.state = 'connecting';
     this.wants = { microphone: false, camera: false };
     this.namesReadAt = 0;
+    this.heard = new Set();
     this.membership = new Membership(account, room.roomId, serviceUrl);
+    this.sites = new Sites({ account, serviceUrl, roomId: room.roomId });
     this.media = new Room({
       adaptiveStream: true,
       dynacast: true,
@@ -55,12 +58,36 @@ export class Call extends EventTarget {
 
   /** People in the call, oneself first. Scribes and other agents are not people. */
   people() {
-    return [this.local, ...this.media.remoteParticipants.values()].filter((one) => !isAgent(one));
+    return [this.local, ...this.#remote().filter((one) => !isAgent(one))];
   }
 
   /** Who listens in order to write. */
   scribes() {
-    return [...this.media.remoteParticipants.values()].filter(isAgent);
+    return this.#remote().filter(isAgent);
+  }
+
+  /** Identities of those who speak now. */
+  speakers() {
+    return this.#connections().flatMap((media) => media.activeSpeakers).map(({ identity }) => identity);
+  }
+
+  /** Whether the browser holds sound back until the person has done something. */
+  get soundHeld() {
+    return this.#connections().some((media) => !media.canPlaybackAudio);
+  }
+
+  async startSound() {
+    await Promise.all(this.#connections().map((media) => media.startAudio()));
+  }
+
+  /** One's own media server first, then those of the other organisations. */
+  #connections() {
+    return [this.media, ...this.sites.rooms()];
+  }
+
+  #remote() {
+    return this.#connections().flatMap((media) =>
+      [...media.remoteParticipants.values()].filter(({ identity }) => !this.sites.isGuest(media, identity)));
   }
 
   nameOf(participant) {
@@ -74,6 +101,7 @@ export class Call extends EventTarget {
     for (const track of tracks) {
       this.wants[track.kind === Track.Kind.Video ? 'camera' : 'microphone'] = true;
     }
+    void this.sites.follow();
     await Promise.all([this.membership.join(), ...tracks.map((track) => this.#publish(track))]);
     this.#change('people');
   }
@@ -81,7 +109,7 @@ export class Call extends EventTarget {
   /** Leaves; all devices are off when it returns. */
   async leave() {
     this.left = true;
-    await Promise.all([this.membership.leave(), this.media.disconnect(true)]);
+    await Promise.all([this.membership.leave(), this.sites.close(), this.media.disconnect(true)]);
   }
 
   /** @param {'microphone'|'camera'} kind @returns whether it is on afterwards */
@@ -131,7 +159,27 @@ export class Call extends EventTarget {
   }
 
   #listen() {
-    const { media } = this;
+    const { media, sites } = this;
+    this.#hear(media);
+    media.on(RoomEvent.ConnectionStateChanged, (state) => this.#stateIs(state));
+    media.on(RoomEvent.Disconnected, (reason) => this.#lost(reason));
+    sites.addEventListener('opened', ({ detail }) => this.#greet(detail));
+    sites.addEventListener('closed', () => this.#change('people'));
+    sites.addEventListener('guests', () => this.#change('people'));
+    sites.addEventListener('problem', ({ detail }) => this.#tell('problem', detail));
+  }
+
+  /** A media server of another organisation is reached: those who are there already come into sight. */
+  #greet(media) {
+    if (!this.heard.has(media)) this.#hear(media);
+    for (const one of media.remoteParticipants.values()) void this.#knowName(one).then(() => this.#change('people'));
+    this.#change('people');
+    this.#change('sound');
+  }
+
+  /** What happens at a media server, one's own or another's. */
+  #hear(media) {
+    this.heard.add(media);
     const changed = () => this.#change('people');
     for (const event of [
       RoomEvent.TrackSubscribed, RoomEvent.TrackUnsubscribed, RoomEvent.TrackMuted, RoomEvent.TrackUnmuted,
@@ -140,27 +188,26 @@ export class Call extends EventTarget {
     ]) {
       media.on(event, changed);
     }
-    media.on(RoomEvent.ParticipantConnected, (one) => this.#arrival(one));
-    media.on(RoomEvent.ParticipantDisconnected, (one) => this.#departure(one));
+    media.on(RoomEvent.ParticipantConnected, (one) => this.#arrival(media, one));
+    media.on(RoomEvent.ParticipantDisconnected, (one) => this.#departure(media, one));
     media.on(RoomEvent.ActiveSpeakersChanged, () => this.#change('speakers'));
     media.on(RoomEvent.AudioPlaybackStatusChanged, () => this.#change('sound'));
-    media.on(RoomEvent.ConnectionStateChanged, (state) => this.#stateIs(state));
-    media.on(RoomEvent.Disconnected, (reason) => this.#lost(reason));
     listenToCaptions(media, (said) => this.#tell('caption', said));
   }
 
-  #arrival(participant) {
+  #arrival(media, participant) {
     this.#change('people');
-    if (isAgent(participant)) return;
+    if (isAgent(participant) || this.sites.isGuest(media, participant.identity)) return;
     void this.#knowName(participant).then(() => {
       this.#tell('joined', this.nameOf(participant));
       this.#change('people');
     });
   }
 
-  #departure(participant) {
+  #departure(media, participant) {
     this.#change('people');
-    if (!isAgent(participant) && !this.left) this.#tell('gone', this.nameOf(participant));
+    const guest = this.sites.isGuest(media, participant.identity);
+    if (!isAgent(participant) && !guest && !this.left) this.#tell('gone', this.nameOf(participant));
   }
 
   /** Reads the room's names again where somebody came who was no member when they were read. */
@@ -198,6 +245,7 @@ export class Call extends EventTarget {
   #end(problem) {
     this.left = true;
     void this.membership.leave(problem.key === 'elsewhere'); // never throws
+    void this.sites.close();
     this.#tell('ended', problem);
   }
 

@@ -98,7 +98,7 @@ export class Conference {
   }
 
   #speakers() {
-    this.tiles.speaking(new Set(this.call.media.activeSpeakers.map(({ identity }) => identity)));
+    this.tiles.speaking(new Set(this.call.speakers()));
   }
 
   #state() {
@@ -112,7 +112,7 @@ export class Conference {
   }
 
   #sound() {
-    byId('tool-sound').hidden = this.call.media.canPlaybackAudio;
+    byId('tool-sound').hidden = !this.call.soundHeld;
   }
 
   #wireToolbar() {
@@ -128,7 +128,7 @@ export class Conference {
       this.#toolbar();
     });
     press('tool-settings', () => openSettings(this.call, this.captions, () => this.#toolbar()));
-    press('tool-sound', () => this.call.media.startAudio());
+    press('tool-sound', () => this.call.startSound());
     press('tool-leave', () => this.leave());
   }
 

@@ -112,6 +112,7 @@ export const en = {
   'problem.homeserverAway': 'Your messaging does not answer. Check your network connection, then try again in a moment.',
   'problem.callsAway': 'The call service does not answer. Try again in a moment; if this lasts, tell your support.',
   'problem.mediaAway': 'The audio and video server cannot be reached. Try again; if this lasts, your network may block calls: tell your support.',
+  'problem.siteAway': 'The audio and video server of {site} cannot be reached: you do not hear its people. The page tries again by itself; if this goes on, tell your support.',
   'problem.mediaRefused': 'The audio and video server refused entry. Try again; if it comes back, tell your support.',
   'problem.wrongPassword': 'Wrong identifier or password. Check them, then try again.',
   'problem.deactivated': 'This account is deactivated. Ask your support.',

@@ -112,6 +112,7 @@ export const fr = {
   'problem.homeserverAway': 'Votre messagerie ne répond pas. Vérifiez votre connexion au réseau, puis réessayez dans un instant.',
   'problem.callsAway': 'Le service d’appel ne répond pas. Réessayez dans un instant ; si cela dure, prévenez votre support.',
   'problem.mediaAway': 'Le serveur audio et vidéo est injoignable. Réessayez ; si cela dure, votre réseau bloque peut-être les appels : prévenez votre support.',
+  'problem.siteAway': 'Le serveur audio et vidéo de {site} est injoignable : vous n’entendez pas ses agents. La page réessaie d’elle-même ; si cela dure, prévenez votre support.',
   'problem.mediaRefused': 'Le serveur audio et vidéo a refusé l’entrée. Réessayez ; si cela revient, prévenez votre support.',
   'problem.wrongPassword': 'Identifiant ou mot de passe incorrect. Vérifiez-les, puis réessayez.',
   'problem.deactivated': 'Ce compte est désactivé. Adressez-vous à votre support.',

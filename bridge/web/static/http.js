@@ -14,8 +14,11 @@ export class HttpFailure extends Error {
 
 const TIME_LIMIT_MS = 15_000;
 
-/** Asks and returns the JSON object of a 2xx answer; everything else is an HttpFailure. */
-export async function requestJson(url, { method = 'GET', token, body, limitMs = TIME_LIMIT_MS } = {}) {
+/**
+ * Asks and returns the JSON object of a 2xx answer; everything else is an HttpFailure.
+ * @param {AbortSignal} [options.stop] gives the exchange up
+ */
+export async function requestJson(url, { method = 'GET', token, body, limitMs = TIME_LIMIT_MS, stop } = {}) {
   const headers = {};
   if (token) headers.Authorization = `Bearer ${token}`;
   if (body !== undefined) headers['Content-Type'] = 'application/json';
@@ -23,7 +26,7 @@ export async function requestJson(url, { method = 'GET', token, body, limitMs = 
     method,
     headers,
     body: body === undefined ? undefined : JSON.stringify(body),
-    signal: AbortSignal.timeout(limitMs),
+    signal: stop ? AbortSignal.any([stop, AbortSignal.timeout(limitMs)]) : AbortSignal.timeout(limitMs),
     credentials: 'omit',
     cache: 'no-store',
     referrerPolicy: 'no-referrer',

@@ -6,6 +6,7 @@ import * as devices from './devices.js';
 import { isActive, STATUS } from './rooms.js';
 import { notice, once, show } from './views.js';
 
+const OPENING_MS = 3000;
 const WISH = 'eu.colloque.conference';
 
 /**
@@ -55,7 +56,8 @@ export class Lobby {
     };
     byId('devices-retry').onclick = () => once(byId('devices-retry'), () => this.#openWanted());
     show('lobby');
-    await this.#openWanted();
+    this.opening = this.#openWanted();
+    await this.opening;
   }
 
   /** Turns off what the preview uses. Tracks handed to the call are no longer the lobby's. */
@@ -162,6 +164,8 @@ export class Lobby {
   async #submit() {
     notice('join-problem', null);
     byId('join').textContent = say('lobby.joining');
+    // A device that is about to open comes along; a question nobody answers must not keep one out.
+    await Promise.race([this.opening, new Promise((resume) => setTimeout(resume, OPENING_MS))]);
     try {
       await this.#joinOnceAdmitted();
       for (const kind of ['microphone', 'camera']) this.#release(kind);

@@ -89,6 +89,21 @@ export class Account {
     return this.ask(`/sync?${query}`, { limitMs: 30_000 });
   }
 
+  /**
+   * State events of some types in one room: what is there now, or what came after `since`.
+   * @returns {Promise<{since: string, events: object[]}>} after 25 s where nothing came
+   */
+  async events(roomId, types, since, stop) {
+    const nothing = { types: [] };
+    const room = { rooms: [roomId], account_data: nothing, ephemeral: nothing, timeline: { types, limit: 50 }, state: { types } };
+    const filter = JSON.stringify({ presence: nothing, account_data: nothing, room });
+    const query = new URLSearchParams({ filter, timeout: since ? 25_000 : 0, ...(since ? { since } : {}) });
+    const answer = await this.ask(`/sync?${query}`, { limitMs: 40_000, stop });
+    const { state, timeline } = answer.rooms?.join?.[roomId] ?? {};
+    const events = [...(state?.events ?? []), ...(timeline?.events ?? [])];
+    return { since: answer.next_batch, events: events.filter((event) => event.state_key !== undefined) };
+  }
+
   /** Display names of a room's joined members: Map of Matrix id to name. Not a member: a Problem. */
   async members(roomId) {
     const { joined = {} } = await this.ask(`/rooms/${encodeURIComponent(roomId)}/joined_members`);
@@ -138,6 +153,23 @@ export async function admission(serviceUrl, account, roomId) {
   const answer = await asked(`${baseAddress(serviceUrl)}/sfu/get`, { method: 'POST', body }, 'token');
   if (!answer.url || !answer.jwt) throw new Problem('callsAway');
   return { url: answer.url, jwt: answer.jwt };
+}
+
+/**
+ * Admission to the media server of another organisation, where one only listens: `/get_token` gives
+ * an identity apart from the one people are known by; services that lack it have `/sfu/get`.
+ */
+export async function hearing(serviceUrl, account, roomId) {
+  const { userId, deviceId } = account;
+  const member = { id: `${userId}:${deviceId}`, claimed_user_id: userId, claimed_device_id: deviceId };
+  const body = { room_id: roomId, slot_id: 'm.call#ROOM', openid_token: await account.openidToken(), member };
+  try {
+    const answer = await requestJson(`${baseAddress(serviceUrl)}/get_token`, { method: 'POST', body });
+    if (answer.url && answer.jwt) return answer;
+  } catch (error) {
+    if (error.status !== 404 && error.status !== 405) throw ofHttp(error, 'token');
+  }
+  return admission(serviceUrl, account, roomId);
 }
 
 /** The part of a Matrix id a person calls themself where they have no display name. */

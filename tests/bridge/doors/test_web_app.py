@@ -357,6 +357,7 @@ async def test_the_page_may_reach_what_it_needs_and_nothing_else(port: Port) -> 
         "wss://sfu.example.org",
         "https://sfu.example.org",
         "https:",  # the homeservers of people invited from elsewhere
+        "wss:",  # the media servers of their organisations
     ]
     assert policy["frame-ancestors"] == "'none'"
     assert headers["X-Content-Type-Options"] == "nosniff"

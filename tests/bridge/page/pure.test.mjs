@@ -9,6 +9,7 @@ import { chooseLanguage } from '../../../bridge/web/static/i18n.js';
 import { Membership, content, stateKey } from '../../../bridge/web/static/membership.js';
 import { HttpFailure } from '../../../bridge/web/static/http.js';
 import { ofHttp } from '../../../bridge/web/static/problems.js';
+import { MOST, guests, hashedIdentity, otherServices, readFocus } from '../../../bridge/web/static/focus.js';
 import { summary } from '../../../bridge/web/static/rooms.js';
 
 const said = (segment, text, final = true, speaker = 'anne') => ({ segment, speaker, text, final });
@@ -224,4 +225,46 @@ test('why a call is not entered is said', () => {
   }
   assert.equal(key(undefined), 'notMember');
   assert.equal(key('locked', 'homeserver'), 'notMember');
+});
+
+const OWN = 'https://a.example';
+const member = (user, url, more = {}) => ({
+  type: 'org.matrix.msc3401.call.member',
+  sender: user,
+  state_key: `_${user}_DEV_m.call`,
+  origin_server_ts: 1000,
+  content: {
+    application: 'm.call', call_id: '', device_id: 'DEV', expires: 5000,
+    foci_preferred: [{ type: 'livekit', livekit_service_url: url }], ...more,
+  },
+});
+
+test('a membership names the media server somebody publishes at, while it is in force', () => {
+  const bob = member('@bob:b.example', 'https://b.example/');
+  assert.deepEqual(readFocus(bob, 5999), { userId: '@bob:b.example', deviceId: 'DEV', url: 'https://b.example' });
+  assert.equal(readFocus(bob, 6000), null);
+  assert.ok(readFocus(member('@bob:b.example', 'https://b.example', { created_ts: 9000 }), 12_000));
+  for (const more of [{ application: 'm.other' }, { call_id: 'x' }, { device_id: 3 }, { expires: null }, { foci_preferred: {} },
+    { foci_preferred: [] }, { foci_preferred: [null] }, { foci_preferred: [{ type: 'livekit' }] }, { foci_preferred: [{ type: 'mesh' }] }]) {
+    assert.equal(readFocus(member('@bob:b.example', 'https://b.example', more), 2000), null, JSON.stringify(more));
+  }
+  assert.equal(readFocus({ sender: '@bob:b.example' }, 2000), null);
+});
+
+test('the media servers of others are bounded and as safe as one\'s own', () => {
+  const at = (url) => member(`@x:${url}`, url);
+  const events = ['https://b.example', 'https://a.example/', 'https://b.example/', 'http://c.example', 'ftp://d', 'no address'].map(at);
+  assert.deepEqual(otherServices(events, OWN, 2000), ['https://b.example']);
+  assert.deepEqual(otherServices([at('http://127.0.0.1:2')], 'http://127.0.0.1:1/', 2000), ['http://127.0.0.1:2']);
+  const many = Array.from({ length: 40 }, (_, number) => at(`https://s${number}.example`));
+  assert.equal(otherServices(many, OWN, 2000).length, MOST);
+});
+
+test('who publishes elsewhere is no further person here', async () => {
+  const events = [member('@alice:a.example', OWN), member('@bob:b.example', 'https://b.example')];
+  const bob = await hashedIdentity('@bob:b.example', 'DEV');
+  assert.deepEqual(await guests(events, OWN, 2000), new Set(['@bob:b.example:DEV', bob]));
+  assert.deepEqual((await guests(events, 'https://b.example/', 2000)).has('@alice:a.example:DEV'), true);
+  // The vector of MSC4195.
+  assert.equal(await hashedIdentity('@alice:example.com', 'DEVICE123', 'memberABC'), 'J+T45tGruxc+HrUOqJJlyQSV33m728Cme4+vt8/SWrU');
 });
