@@ -7,13 +7,14 @@ tell a request that never left from one whose answer was lost.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
 from mautrix.types import Serializable, UserID
 
-from bridge.matrix.client import Homeserver
+from bridge.matrix.client import Homeserver, HomeserverError, Unreachable
 
 _V3 = "/_matrix/client/v3"
 _SERVERS_TIMEOUT_MS = 10_000  # what our homeserver waits for another one
@@ -58,12 +59,14 @@ class KeyApi:
         """The devices of these users, as their servers and ours answer. Not to be trusted."""
         asked: dict[str, list[str]] = {user_id: [] for user_id in user_ids}
         body = {"timeout": _SERVERS_TIMEOUT_MS, "device_keys": asked}
-        return await self._post("keys/query", body)
+        with _no_verdict():
+            return await self._post("keys/query", body)
 
     async def claim(self, devices: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
         """A one-time key of each of these devices: user -> device -> algorithm."""
         body = {"timeout": _SERVERS_TIMEOUT_MS, "one_time_keys": devices}
-        return await self._post("keys/claim", body)
+        with _no_verdict():
+            return await self._post("keys/claim", body)
 
     async def send_to_device(
         self, event_type: str, messages: Iterable[tuple[str, str, dict[str, Any]]]
@@ -75,9 +78,10 @@ class KeyApi:
             for user_id, device_id, content in waiting[start : start + _DEVICES_A_REQUEST]:
                 by_user.setdefault(user_id, {})[device_id] = content
             path = f"{_V3}/sendToDevice/{quote(event_type, safe='')}/{uuid.uuid4().hex}"
-            await self._homeserver.request(
-                "PUT", path, query=self._as_device, body={"messages": by_user}
-            )
+            with _no_verdict():
+                await self._homeserver.request(
+                    "PUT", path, query=self._as_device, body={"messages": by_user}
+                )
 
     async def upload_cross_signing(self, keys: dict[str, Any]) -> None:
         """Publish master, self-signing and user-signing key."""
@@ -101,6 +105,17 @@ class KeyApi:
             "device_id": self.device_id,
             "org.matrix.msc3202.device_id": self.device_id,
         }
+
+
+@contextmanager
+def _no_verdict() -> Iterator[None]:
+    """A refusal here says nothing of the message that is to be encrypted: it is tried again."""
+    try:
+        yield
+    except HomeserverError as error:
+        if 400 <= error.status < 500 and error.status != 429:
+            raise Unreachable(f"the bot's device is refused: {error}", sent=False) from error
+        raise
 
 
 def _plain(value: Any) -> Any:

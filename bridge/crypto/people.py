@@ -23,8 +23,9 @@ from mautrix.types import (
 )
 
 from bridge.crypto.machine import KEY, Machine
+from bridge.errors import Unavailable
 from bridge.ids import server_of
-from bridge.matrix.http import HomeserverError, Unreachable
+from bridge.matrix.http import HomeserverError
 from bridge.store.database import DATABASE_ERRORS, Connection
 from bridge.store.text import storable_id
 
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 _USERS_A_QUERY = 250
 _USERS_A_SELECT = 500
 _DEVICES_A_USER = 200
+_FAILURES: tuple[type[Exception], ...] = (HomeserverError, Unavailable, *DATABASE_ERRORS)
 _LEARN_EVERY_S = 30.0
 _LEARNED = 10_000
 _REST_S = 60.0
@@ -95,7 +97,11 @@ class People:
         ]
 
     async def fresh(self, users: Iterable[str], *, insist: bool = False) -> None:
-        """Read the lists that are due; `insist`: all of these."""
+        """Read the lists that are due; `insist`: all of these.
+
+        Raises HomeserverError, Unreachable where our own homeserver does not answer: a message
+        encrypted for the devices known by chance would be lost to everybody else.
+        """
         by_server: dict[str, list[str]] = {}
         due = set(users) if insist else await self._due(set(users))
         for user_id in sorted(due):
@@ -106,7 +112,7 @@ class People:
                 for server, ids in by_server.items():
                     if self._resting.get(server, 0.0) <= now:
                         tasks.create_task(self._read_all(server, ids))
-        except* DATABASE_ERRORS as errors:
+        except* _FAILURES as errors:
             raise errors.exceptions[0] from None
 
     async def learn(self, user_id: str) -> None:
@@ -151,11 +157,7 @@ class People:
     async def _read(self, server: str, users: list[str]) -> None:
         async with self._asking.setdefault(server, asyncio.Lock()):
             marks = await self._marks(users)
-            try:
-                answer = await self._machine.api.query(users)
-            except (HomeserverError, Unreachable) as error:
-                log.info("the devices of people at %s cannot be read: %s", server, error)
-                return
+            answer = await self._machine.api.query(users)
             if server in _object(answer.get("failures")):
                 log.info("%s does not say which devices its people have", server)
                 self._resting[server] = time.monotonic() + _REST_S

@@ -36,8 +36,6 @@ ROOM_KEY = "m.room_key"
 FORWARDED_ROOM_KEY = "m.forwarded_room_key"
 ROOM_KEY_REQUEST = "m.room_key_request"
 DUMMY = "m.dummy"
-CALL_KEYS = "io.element.call.encryption_keys"
-"""To-device, by Olm: the media keys of one device in a call."""
 
 CONFERENCE = "eu.colloque.conference"
 """State, key "": what the room wishes. Any moderator may write it."""

@@ -6,7 +6,6 @@ The person is at another homeserver than the bot: keys, device lists and events 
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from tests.support.synapse import Person
 pytestmark = [pytest.mark.homeserver, pytest.mark.asyncio(loop_scope="session")]
 
 Start = Callable[[Person], Coroutine[Any, Any, EncryptedClient]]
-_PEOPLE = itertools.count()
 _ENCRYPTION = {"type": wire.ENCRYPTION, "state_key": "", "content": {"algorithm": wire.MEGOLM}}
 
 
@@ -36,8 +34,14 @@ async def encrypted_room(bob: EncryptedClient, bot: str) -> str:
     return room
 
 
+_BOB: list[EncryptedClient] = []
+
+
 async def bob_of(sites: Sites, clients: Start) -> EncryptedClient:
-    return await clients(await sites.far.register(f"bob{next(_PEOPLE)}"))
+    """Bob at the other homeserver, for all tests the same: a client takes seconds to start."""
+    if not _BOB:
+        _BOB.append(await clients(await sites.far.register("bob")))
+    return _BOB[0]
 
 
 def trusted(seen: dict[str, Any]) -> bool:
@@ -93,16 +97,16 @@ async def exchange_keys(bridge: app.Bridge, bob: EncryptedClient, bot: str, keys
         # (synapse/appservice/scheduler.py: "ephemeral events are dropped"): clients send again.
         given = media_keys("!room", f"bob's, attempt {attempt} for {id(bridge)}")
         device = bridge.crypto.device_id
-        await bob.ask("to_device", user=bot, device=device, type=wire.CALL_KEYS, content=given)
+        await bob.ask("to_device", user=bot, device=device, type=wire.MEDIA_KEYS, content=given)
         came = await keys.next()
         if came is not None:
             break
     assert came is not None
     assert (came.sender, came.device) == (bob.person.user_id, bob.person.device_id)
-    assert (came.type, came.content) == (wire.CALL_KEYS, given)
+    assert (came.type, came.content) == (wire.MEDIA_KEYS, given)
     back = media_keys("!room", f"the bot's {id(bridge)}")
     await bridge.crypto.send_to_device(
-        bob.person.user_id, bob.person.device_id, wire.CALL_KEYS, back
+        bob.person.user_id, bob.person.device_id, wire.MEDIA_KEYS, back
     )
     seen = await bob.until(lambda s: s["event"] == "to_device" and s["content"] == back)
     assert seen["encryption"]["sender"] == bot
@@ -115,7 +119,7 @@ async def test_commands_and_media_keys_and_again_after_a_restart(
     settings = sites.settings(tmp_path)
     bob = await bob_of(sites, clients)
     keys = Keys()
-    async with living(settings, {wire.CALL_KEYS: keys}) as bridge:
+    async with living(settings, {wire.MEDIA_KEYS: keys}) as bridge:
         assert bridge.crypto is not None
         device = bridge.crypto.device_id
         room = await encrypted_room(bob, sites.bot)
@@ -133,7 +137,7 @@ async def test_commands_and_media_keys_and_again_after_a_restart(
     first_session = card["wire_content"]["session_id"]
     # Said while the bridge is away, and read by the next one with the keys it kept.
     await bob.say(room, "!visio stop")
-    async with living(settings, {wire.CALL_KEYS: keys}) as bridge:
+    async with living(settings, {wire.MEDIA_KEYS: keys}) as bridge:
         assert bridge.crypto is not None
         assert bridge.crypto.device_id == device
         ended = await bob.until(
