@@ -10,8 +10,10 @@ import dataclasses
 import difflib
 import typing
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
@@ -25,6 +27,17 @@ def _setting(default: Any, doc: str) -> Any:
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata={"doc": doc})
     return field(default=default, metadata={"doc": doc})
+
+
+def zone_of(name: str) -> tzinfo:
+    """A time zone by its name. Raises ConfigError for one this machine does not know."""
+    if name == "UTC":
+        return UTC  # a container may have no list of time zones
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        reason = "is not a time zone this machine knows; write one such as Europe/Paris, or UTC"
+        raise ConfigError(f"`conference.time_zone`: {name!r} {reason}") from None
 
 
 def _section(kind: type) -> Any:
@@ -117,6 +130,7 @@ class Conference:
     captions: bool = _setting(False, "Captions on screen during the call.")
     transcript: bool = _setting(False, "Utterances and documents in the room's thread.")
     empty_timeout_s: int = _setting(300, "A call nobody is in ends after this many seconds.")
+    time_zone: str = _setting("UTC", "Of the hours on cards and in documents: Europe/Paris.")
     ring_s: int = _setting(60, "Seconds that phones ring for a call started by command.")
     rooms_without_bot: Literal["deny", "local", "federated"] = _setting(
         "federated",
@@ -206,6 +220,7 @@ def load(file: Path) -> Settings:
     if not isinstance(document, CommentedMap):
         raise ConfigError(f"{file}: must hold sections such as `homeserver:`")
     settings = typing.cast("Settings", _read(Settings, document, str(file), ""))
+    zone_of(settings.conference.time_zone)
     return dataclasses.replace(settings, base=file.resolve().parent)
 
 

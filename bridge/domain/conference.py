@@ -100,6 +100,8 @@ class Conference:
     spoken_language: str = "fr"
     captions: bool = False
     transcript: bool = False
+    locked: bool = False
+    lobby: bool = False
     phase: Phase = "running"
     ended_ms: int | None = None
     stays: tuple[Stay, ...] = ()
@@ -174,6 +176,11 @@ class Conference:
     def declined(self) -> tuple[str, ...]:
         """Names of those who were called, declined, and did not come after all."""
         return ringing.who_declined(self.rings, self.people)
+
+    @property
+    def unanswered(self) -> tuple[str, ...]:
+        """Names of those who were called by name, did not answer, and did not come after all."""
+        return ringing.who_missed(self.rings, self.people)
 
     @property
     def waiting(self) -> tuple[str, ...]:
@@ -256,6 +263,8 @@ def start(
         spoken_language=wish.listened(),
         captions=wish.captions,
         transcript=wish.transcript,
+        locked=wish.locked,
+        lobby=wish.lobby,
         empty_since_ms=now_ms,
         spans=(Span(0),) if wish.transcript else (),
         encrypted=encrypted,
@@ -284,6 +293,8 @@ def follow(
         spoken_language=wish.listened(),
         captions=wish.captions,
         transcript=wish.transcript,
+        locked=wish.locked,
+        lobby=wish.lobby,
         spans=(Span(0),) if wish.transcript else (),
         joint=replace(joint.alone(call), leading=call.home == site, card_first=NO_CARD),
         encrypted=encrypted,
@@ -306,11 +317,12 @@ def own_call(conference: Conference, site: str) -> Call:
 
 def step(conference: Conference, event: Event, *, now_ms: int, rules: Rules) -> Step:
     """The next snapshot, and what to do. What is due at `now_ms` is done with any event."""
+    before = conference
     conference, effects = _handled(conference, event, now_ms)
     conference, due = _due(conference, now_ms, rules)
     conference, rung = _rung(conference, event, now_ms, rules)
     conference, more = _honest(conference)
-    return conference, (*effects, *due, *rung, *more)
+    return _shown_soon(before, conference, now_ms), (*effects, *due, *rung, *more)
 
 
 def to_json(conference: Conference) -> dict[str, Any]:
@@ -379,6 +391,8 @@ def _wished(c: Conference, wish: Wish, now_ms: int, by: str, *, encrypted: bool)
         c,
         captions=wish.captions,
         transcript=wish.transcript,
+        locked=wish.locked,
+        lobby=wish.lobby,
         language=wish.language,
         spoken_language=wish.listened(),
         spans=_switched(c, wish.transcript, now_ms - c.started_ms),
@@ -582,10 +596,14 @@ def _rung(c: Conference, event: Event, now_ms: int, rules: Rules) -> Step:
     rings = ringing.told(c.rings, event, now_ms=now_ms, lifetime_ms=rules.ring_ms)
     present = [stay.user_id for stay in c.present] if running and rings else []
     rings = ringing.passed(rings, present, running=running, now_ms=now_ms)
-    rung = replace(c, rings=rings)
-    if running and rung.declined != c.declined:
-        rung = _card_soon(rung, now_ms)
-    return rung, ringing.effects(c.rings, rings, event)
+    return replace(c, rings=rings), ringing.effects(c.rings, rings, event)
+
+
+def _shown_soon(before: Conference, c: Conference, now_ms: int) -> Conference:
+    """With the card due where somebody declined, did not answer, or came to the lobby's door."""
+    was = (before.declined, before.unanswered, before.waiting)
+    changed = c.phase == "running" and was != (c.declined, c.unanswered, c.waiting)
+    return _card_soon(c, now_ms) if changed and c.card_rev == before.card_rev else c
 
 
 def _due(c: Conference, now_ms: int, rules: Rules) -> Step:

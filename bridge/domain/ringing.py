@@ -127,6 +127,13 @@ def who_declined(rings: Rings, people: Collection[Stay]) -> tuple[str, ...]:
     return tuple(name for user_id, name in everybody.items() if user_id not in came)
 
 
+def who_missed(rings: Rings, people: Collection[Stay]) -> tuple[str, ...]:
+    """Names of those who were called one by one, did not answer, and did not come after all."""
+    came = {stay.user_id for stay in people}
+    missed = (one for one in rings if one.state == "missed" and one.name)
+    return tuple(dict.fromkeys(one.name for one in missed if came.isdisjoint(one.users)))
+
+
 def _added(rings: Rings, asked: RingAsked, now_ms: int) -> Rings:
     if any(one.id == asked.ring for one in rings):
         return rings

@@ -6,14 +6,12 @@ in that thread. Names and texts are other people's: escaped wherever a client re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from bridge import text
 from bridge.domain.conference import Conference
-from bridge.domain.stays import Stay
+from bridge.matrix.card import Place, words
 from bridge.matrix.wire import (
     FILE,
     NEW_CONTENT,
@@ -25,14 +23,12 @@ from bridge.matrix.wire import (
     TRANSCRIPT,
     UTTERANCE,
 )
-from bridge.text import Language, say
+from bridge.text import say
 
 Content = dict[str, Any]
 
 CARD = "eu.colloque.card"
 """Content key of the call card."""
-
-SHOWN_NAMES = 12
 
 
 class Spoken(Protocol):
@@ -99,10 +95,9 @@ def link(public_url: str, room_id: str) -> str:
 # ---- the card and the status
 
 
-def card(conference: Conference, address: str) -> Content:
+def card(conference: Conference, place: Place) -> Content:
     """The card as it is now: the message of revision 0, an edit of it above."""
-    lines = _card_lines(conference, address)
-    content = _notice("\n".join(lines), _card_html(conference, lines, address))
+    content = _notice(*words(conference, place))
     content[CARD] = _without_none(
         {
             "version": 1,
@@ -148,83 +143,6 @@ def status(conference: Conference, address: str) -> Content:
             "card": f"outbox:{_card_ref(conference)}",
         }
     )
-
-
-def _card_lines(c: Conference, address: str) -> list[str]:
-    language = c.language
-    if c.phase != "running":
-        return [say("card.ended", language), *_record_lines(c, language)]
-    lines = [
-        say("card.running", language),
-        say("card.started_by", language, name=c.started_name or c.started_by),
-        _present_line(c, language),
-        *_declined_lines(c, language),
-        say("card.captions", language, state=text.on_off(c.captions, language)),
-        say("card.transcript", language, state=text.on_off(c.transcript, language)),
-    ]
-    if c.transcript:
-        lines.append(say("card.transcript_notice", language))
-    return [*lines, say("card.join", language, link=address)]
-
-
-def _record_lines(c: Conference, language: Language) -> list[str]:
-    lasted = (c.ended_ms or c.began_ms) - c.began_ms
-    lines = [
-        say("card.started_by", language, name=c.started_name or c.started_by),
-        say("card.lasted", language, duration=text.duration(lasted, language)),
-    ]
-    if c.people:
-        count, servers = len(c.people), len(c.servers)
-        lines.append(
-            say(
-                "card.took_part",
-                language,
-                names=names(c.people, language),
-                people=text.people(count, language),
-                servers=text.servers(servers, language),
-            )
-        )
-    else:
-        lines.append(say("card.no_one_came", language))
-    lines += _declined_lines(c, language)
-    if c.said:
-        spoken = text.utterances(c.said, language)
-        lines.append(say("card.recorded", language, utterances=spoken))
-    return lines
-
-
-def _declined_lines(c: Conference, language: Language) -> list[str]:
-    shown = ", ".join(c.declined[:SHOWN_NAMES])
-    return [say("card.declined", language, names=shown)] if shown else []
-
-
-def _present_line(c: Conference, language: Language) -> str:
-    present = c.present
-    if not present:
-        return say("card.nobody", language)
-    shown = names(present, language)
-    return say("card.present", language, names=shown, people=text.people(len(present), language))
-
-
-def names(stays: Sequence[Stay], language: Language) -> str:
-    """Names of people, as many as one reads: `Alice, Bob (b.example) and 7 more`."""
-    shown = ", ".join(_name(stay) for stay in stays[:SHOWN_NAMES])
-    more = len(stays) - SHOWN_NAMES
-    return say("card.more", language, names=shown, count=more) if more > 0 else shown
-
-
-def _name(stay: Stay) -> str:
-    name = stay.display_name or stay.user_id
-    return f"{name} ({stay.site})" if stay.site else name
-
-
-def _card_html(c: Conference, lines: list[str], address: str) -> str:
-    head, *rest = lines
-    body = [f"<strong>{escape(head)}</strong>", *(escape(line) for line in rest)]
-    if c.phase == "running":
-        label = escape(say("card.join_here", c.language))
-        body[-1] = f'<a href="{escape(address)}">{label}</a>'
-    return "<br>".join(body)
 
 
 def _card_ref(c: Conference) -> str:

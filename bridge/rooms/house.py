@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 
-from bridge.config import Settings
+from bridge.config import Settings, zone_of
 from bridge.domain import entry
 from bridge.domain.conference import Rules
 from bridge.domain.membership import normal
@@ -12,6 +13,7 @@ from bridge.domain.policy import server_admitted
 from bridge.domain.wish import Wish
 from bridge.ids import server_of
 from bridge.matrix import timeline, wire
+from bridge.matrix.card import Place
 from bridge.store.alias_rooms import AliasRooms
 from bridge.store.conferences import Conferences
 from bridge.store.database import Database
@@ -74,6 +76,8 @@ class House:
     rules: Rules
     entry: entry.Rules
     allow_servers: tuple[str, ...]
+    zone: tzinfo = UTC
+    """Of the hours that people read."""
     encryption: bool = False
     """The bot reads and writes in encrypted rooms."""
 
@@ -91,6 +95,7 @@ class House:
             server_name=settings.homeserver.server_name,
             public_url=settings.web.public_url,
             prefix=conference.command_prefix,
+            zone=zone_of(conference.time_zone),
             defaults=Wish(
                 captions=conference.captions,
                 transcript=conference.transcript,
@@ -118,6 +123,10 @@ class House:
     def service_url(self) -> str:
         """The site's token service, as memberships name it."""
         return normal(self.public_url)
+
+    def place(self, room_id: str) -> Place:
+        """Where the room's call is held, for its card."""
+        return Place(self.link(room_id), self.server_name, self.zone)
 
     def link(self, room_id: str) -> str:
         """Address of the room's call in the join page."""

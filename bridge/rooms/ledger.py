@@ -345,7 +345,7 @@ class Ledger:
 
     def _card(self, conference: Conference) -> None:
         txn = timeline.card_txn(conference.id, conference.card_rev)
-        self._message(txn, timeline.card(conference, self.house.link(self.room_id)))
+        self._message(txn, timeline.card(conference, self.house.place(self.room_id)))
 
     def _retire_card(self, conference: Conference, first: int, *, redact: bool) -> None:
         txn = timeline.card_txn(conference.id, conference.card_rev)
@@ -437,6 +437,7 @@ class Ledger:
             participants=_participants(c, spoken),
             utterances=tuple(spoken),
             missing=c.missing,
+            zone=self.house.zone,
         )
         for form, media_type, write in _DOCUMENTS:
             file_name = f"transcript.{form}"

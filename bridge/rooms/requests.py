@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from bridge import text
 from bridge.domain import happenings, policy
 from bridge.ids import server_of
-from bridge.matrix import timeline
+from bridge.matrix import card
 from bridge.matrix.commands import Verb
 from bridge.rooms import requests_people as people
 from bridge.rooms import requests_ring as ringing
@@ -15,6 +15,7 @@ from bridge.rooms import requests_settings as settings
 from bridge.rooms.asking import Asking
 from bridge.rooms.gather import Asked
 from bridge.rooms.ledger import Ledger
+from bridge.text import say
 
 TOO_OLD_MS = 300_000
 """What was asked longer ago (the bridge was down) starts no call: nobody waits for it any more."""
@@ -75,6 +76,7 @@ async def _status(asking: Asking) -> None:
     values: dict[str, str] = {
         "captions": asking.on_off(shown.captions),
         "transcript": asking.on_off(shown.transcript),
+        "entry": say(f"entry.{_entry(asking)}", asking.language),
     }
     if running is None:
         asking.say("status.none", **values)
@@ -89,13 +91,18 @@ async def _status(asking: Asking) -> None:
     )
 
 
+def _entry(asking: Asking) -> str:
+    wanted = asking.ledger.wish
+    return "locked" if wanted.locked else "lobby" if wanted.lobby else "open"
+
+
 async def _who(asking: Asking) -> None:
     present = asking.running.present if asking.running else ()
     if not present:
         asking.say("who.none")
         return
     count = text.people(len(present), asking.language)
-    asking.say("who.some", people=count, names=timeline.names(present, asking.language))
+    asking.say("who.some", people=count, names=card.names(present, asking.language))
 
 
 async def _help(asking: Asking) -> None:

@@ -22,9 +22,14 @@ SENTENCES: dict[str, str] = {
     "card.moved": "📞 The card of this call is further down.",
     "card.running": "📞 Video conference in progress",
     "card.ended": "📞 Video conference ended",
-    "card.started_by": "Started by {name}",
-    "card.join": "Join: {link}",
-    "card.join_here": "Join in the browser",
+    "card.started_by": "Started by {name} at {time}",
+    "card.join": "Join in the browser ({site}): {link}",
+    "card.join_here": "Join in the browser ({site})",
+    "card.join_client": "Or in Element: open this room and press the call button.",
+    "card.waiting": "Waiting to be let in: {names}",
+    "card.locked": "🔒 The call is locked: nobody new comes in.",
+    "card.lobby": "Newcomers wait in the lobby until they are let in.",
+    "card.unanswered": "Did not answer: {names}",
     "card.present": "Present: {names} ({people})",
     "card.nobody": "Nobody has joined yet.",
     "card.took_part": "Took part: {names} ({people}, {servers})",
@@ -93,11 +98,16 @@ SENTENCES: dict[str, str] = {
         "it back any more. A moderator must set it to {before} again in the room’s power levels, "
         "or nobody can call (I would need power level {level})."
     ),
-    "status.none": "No call in progress. Captions: {captions}. Transcript: {transcript}.",
+    "status.none": (
+        "No call in progress. Captions: {captions}. Transcript: {transcript}. Entry: {entry}."
+    ),
     "status.running": (
         "Call in progress for {duration}: {people} present. "
-        "Captions: {captions}. Transcript: {transcript}. {link}"
+        "Captions: {captions}. Transcript: {transcript}. Entry: {entry}. {link}"
     ),
+    "entry.open": "open to members",
+    "entry.lobby": "through the lobby",
+    "entry.locked": "locked",
     "who.none": "Nobody is present.",
     "who.some": "Present ({people}): {names}",
     "switch.argument": "Type {prefix} {command} on, or {prefix} {command} off.",

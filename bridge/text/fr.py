@@ -22,9 +22,14 @@ SENTENCES: dict[str, str] = {
     "card.moved": "📞 La carte de cet appel est plus bas.",
     "card.running": "📞 Visioconférence en cours",
     "card.ended": "📞 Visioconférence terminée",
-    "card.started_by": "Lancée par {name}",
-    "card.join": "Rejoindre : {link}",
-    "card.join_here": "Rejoindre dans le navigateur",
+    "card.started_by": "Lancée par {name} à {time}",
+    "card.join": "Rejoindre dans le navigateur ({site}) : {link}",
+    "card.join_here": "Rejoindre dans le navigateur ({site})",
+    "card.join_client": "Ou dans Element : ouvrez ce salon et utilisez le bouton d’appel.",
+    "card.waiting": "En salle d’attente : {names}",
+    "card.locked": "🔒 L’appel est verrouillé : plus personne de nouveau n’entre.",
+    "card.lobby": "Les nouveaux passent par la salle d’attente.",
+    "card.unanswered": "N’ont pas répondu : {names}",
     "card.present": "En ligne : {names} ({people})",
     "card.nobody": "Personne n’est encore en ligne.",
     "card.took_part": "Ont participé : {names} ({people}, {servers})",
@@ -96,11 +101,17 @@ SENTENCES: dict[str, str] = {
         "plus le droit de le remettre. Un modérateur doit le remettre à {before} dans les niveaux "
         "du salon, sinon personne ne peut appeler (il me faudrait le niveau {level})."
     ),
-    "status.none": "Aucun appel en cours. Sous-titres : {captions}. Transcription : {transcript}.",
+    "status.none": (
+        "Aucun appel en cours. Sous-titres : {captions}. Transcription : {transcript}. "
+        "Entrée : {entry}."
+    ),
     "status.running": (
         "Appel en cours depuis {duration} : {people} en ligne. "
-        "Sous-titres : {captions}. Transcription : {transcript}. {link}"
+        "Sous-titres : {captions}. Transcription : {transcript}. Entrée : {entry}. {link}"
     ),
+    "entry.open": "ouverte aux membres",
+    "entry.lobby": "par la salle d’attente",
+    "entry.locked": "verrouillée",
     "who.none": "Personne n’est en ligne.",
     "who.some": "En ligne ({people}) : {names}",
     "switch.argument": "Tapez {prefix} {command} on, ou {prefix} {command} off.",

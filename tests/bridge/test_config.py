@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from pathlib import Path
 
 import pytest
 
-from bridge.config import Settings, example, load
+from bridge.config import Settings, example, load, zone_of
 from bridge.errors import ConfigError
 
 
@@ -71,3 +72,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_the_tracked_example_is_the_generated_one() -> None:
     tracked = Path(__file__).parents[2] / "config" / "config.example.yaml"
     assert tracked.read_text(encoding="utf-8") == example()
+
+
+def test_time_zones_by_name(tmp_path: Path) -> None:
+    assert zone_of("UTC") is UTC
+    assert str(zone_of("Europe/Paris")) == "Europe/Paris"
+    for name in ("Paris", "../etc/passwd", ""):
+        with pytest.raises(ConfigError, match="write one such as Europe/Paris"):
+            zone_of(name)
+    with pytest.raises(ConfigError, match="Mars/Olympus"):
+        load(written(tmp_path, "conference:\n  time_zone: Mars/Olympus\n"))

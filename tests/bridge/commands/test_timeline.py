@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
 
 from bridge.domain.conference import Conference, Stay, start
+from bridge.domain.ringing import Ring
 from bridge.domain.wish import Wish
 from bridge.matrix import timeline
+from bridge.matrix.card import Place, names
 from bridge.matrix.timeline import CARD
 from bridge.store.utterances import Utterance
 
 LINK = timeline.link("https://visio.example/", "!a/b?c:example.org")
+PLACE = Place(LINK, "visio.example")
 EVIL = "<img src=x>"
 
 
@@ -55,24 +59,65 @@ def test_the_link_survives_any_room_id() -> None:
 
 
 def test_a_running_card() -> None:
-    card = timeline.card(call(stays=stays(2)), LINK)
+    card = timeline.card(call(stays=stays(2)), PLACE)
     assert card["msgtype"] == "m.notice"
     assert card["m.mentions"] == {}
     assert card["body"].split("\n") == [
         "📞 Visioconférence en cours",
-        "Lancée par Alice",
+        "Lancée par Alice à 00:00 (UTC)",
         "En ligne : N0, N1 (2 personnes)",
         "Sous-titres : désactivé",
         "Transcription : activé",
         "Ce qui est dit est transcrit dans le fil ci-dessous.",
-        f"Rejoindre : {LINK}",
+        f"Rejoindre dans le navigateur (visio.example) : {LINK}",
+        "Ou dans Element : ouvrez ce salon et utilisez le bouton d’appel.",
     ]
-    assert card["formatted_body"].endswith(f'<a href="{LINK}">Rejoindre dans le navigateur</a>')
+    label = "Rejoindre dans le navigateur (visio.example)"
+    assert f'<br><a href="{LINK}">{label}</a><br>Ou dans Element' in card["formatted_body"]
     assert "m.relates_to" not in card
 
 
+def test_who_waits_declined_or_did_not_answer() -> None:
+    rings = tuple(
+        Ring(
+            id=name,
+            by="@alice:a",
+            mode="ring",
+            users=(f"@{name}:a",),
+            name=name,
+            state=state,
+            until_ms=1,
+            declined=declined,
+        )
+        for name, state, declined in (
+            ("bob", "missed", ()),
+            ("carol", "declined", (("@carol:a", "Carol"),)),
+            ("u0", "missed", ()),
+        )
+    )
+    shown = call(rings=rings, knocked=("@dora:a", "@u0:a"), lobby=True, stays=stays(1))
+    body = timeline.card(shown, PLACE)["body"].split("\n")
+    assert body[3:6] == [
+        "En salle d’attente : @dora:a",
+        "Ont décliné : Carol",
+        "N’ont pas répondu : bob",
+    ]
+    assert "Les nouveaux passent par la salle d’attente." in body
+    locked = timeline.card(replace(shown, locked=True), PLACE)["body"]
+    assert "🔒 L’appel est verrouillé" in locked
+    assert "passent par la salle" not in locked
+    record = timeline.card(replace(shown, phase="ended", ended_ms=9000), PLACE)["body"]
+    assert record.endswith("Ont décliné : Carol\nN’ont pas répondu : bob")
+    assert "salle d’attente" not in record
+
+
+def test_the_hour_is_that_of_the_readers() -> None:
+    place = Place(LINK, "visio.example", timezone(timedelta(hours=2), "CEST"))
+    assert "à 02:00 (CEST)" in timeline.card(call(), place)["body"]
+
+
 def test_an_edited_card_carries_its_whole_new_self() -> None:
-    card = timeline.card(call(card_rev=3, transcript=False), LINK)
+    card = timeline.card(call(card_rev=3, transcript=False), PLACE)
     assert card["m.relates_to"] == {"rel_type": "m.replace", "event_id": "outbox:card:c1:0"}
     new = card["m.new_content"]
     assert card["body"] == f"* {new['body']}"
@@ -82,10 +127,10 @@ def test_an_edited_card_carries_its_whole_new_self() -> None:
 
 def test_the_record() -> None:
     ended = call(phase="ended", ended_ms=61_000, stays=stays(1), utterances=1)
-    card = timeline.card(ended, LINK)
+    card = timeline.card(ended, PLACE)
     assert card["body"].split("\n") == [
         "📞 Visioconférence terminée",
-        "Lancée par Alice",
+        "Lancée par Alice à 00:00 (UTC)",
         "Durée : 1 min",
         "Ont participé : N0 (1 personne, 1 serveur)",
         "Transcription dans le fil : 1 intervention",
@@ -95,14 +140,14 @@ def test_the_record() -> None:
 
 
 def test_the_record_of_a_call_nobody_joined() -> None:
-    body = timeline.card(call(phase="ended", ended_ms=1500), LINK)["body"]
+    body = timeline.card(call(phase="ended", ended_ms=1500), PLACE)["body"]
     assert body.endswith("Personne n’a rejoint l’appel.")
 
 
 @pytest.mark.parametrize("phase", ["ending", "ended"])
 def test_that_a_scribe_still_finishes_is_not_shown(phase: Any) -> None:
     shown = call(phase=phase, ended_ms=2000)
-    assert timeline.card(shown, LINK)[CARD]["phase"] == "ended"
+    assert timeline.card(shown, PLACE)[CARD]["phase"] == "ended"
     status = timeline.status(shown, LINK)
     assert (status["phase"], status["active"], status["ended_ms"]) == ("ended", False, 2000)
 
@@ -114,18 +159,18 @@ def test_a_running_status_says_nothing_of_an_end() -> None:
 
 
 def test_many_names_are_as_many_as_one_reads() -> None:
-    assert timeline.names(stays(12), "en").endswith("N11")
-    assert timeline.names(stays(14), "en").endswith("N11 and 2 more")
+    assert names(stays(12), "en").endswith("N11")
+    assert names(stays(14), "en").endswith("N11 and 2 more")
 
 
 def test_people_without_a_name_have_their_id() -> None:
-    assert timeline.names([Stay(identity="i", sid="P", user_id="@x:y")], "fr") == "@x:y"
-    assert "Lancée par @alice:a" in timeline.card(call(started_name=""), LINK)["body"]
+    assert names([Stay(identity="i", sid="P", user_id="@x:y")], "fr") == "@x:y"
+    assert "Lancée par @alice:a" in timeline.card(call(started_name=""), PLACE)["body"]
 
 
 def test_nothing_of_others_is_markup() -> None:
     evil = replace(stays(1)[0], display_name=EVIL)
-    card = timeline.card(call(stays=(evil,), started_name=EVIL), LINK)
+    card = timeline.card(call(stays=(evil,), started_name=EVIL), PLACE)
     said = timeline.utterance(utterance(display_name=EVIL, text=EVIL))
     for content in (card, said):
         assert EVIL in content["body"]

@@ -456,3 +456,17 @@ def test_the_lobby_is_in_the_snapshot() -> None:
     call.do(Admit(user_id=ALICE))
     read = from_json(json.loads(json.dumps(to_json(call.c))))
     assert (read.knocked, read.admitted) == ((BOB,), (ALICE,))
+
+
+def test_who_waits_in_the_lobby_is_on_the_card_until_let_in() -> None:
+    call, _ = start(
+        conference="c", room_id="!r", by="@a:a", display_name="A", wish=Wish(lobby=True), now_ms=0
+    )
+    call, _ = step(call, Knocked(user_id="@b:a", display_name="B"), now_ms=1, rules=Rules())
+    assert (call.waiting, call.lobby) == (("@b:a",), True)
+    assert call.card_due_ms == 1 + CARD_PAUSE_MS
+    call, _ = step(call, Admit(user_id="@b:a"), now_ms=2, rules=Rules())
+    assert call.waiting == ()
+    call, effects = step(call, WishRead(wish=Wish(locked=True)), now_ms=3, rules=Rules())
+    assert (call.locked, call.lobby) == (True, False)
+    assert PostCard(1) in effects

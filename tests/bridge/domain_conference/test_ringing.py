@@ -98,6 +98,9 @@ def test_a_missed_call(values: dict[str, Any], said: list[Effect]) -> None:
     assert call.rings[0].state == "missed"
     assert list(effects) == said
     assert step(call, Tick(), now_ms=60_002, rules=RULES) == (call, ())
+    assert call.unanswered == (("Bob",) if values.get("name") else ())
+    call, _ = step(call, joined(BOB), now_ms=60_003, rules=RULES)
+    assert call.unanswered == ()
 
 
 def test_what_never_went_out_is_not_missed() -> None:

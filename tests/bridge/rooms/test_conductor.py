@@ -130,7 +130,7 @@ async def test_answers_about_the_call(world: World) -> None:
     await world.say(ALICE, "!visio")
     bodies = await world.bodies()
     assert bodies[:2] == [
-        "No call in progress. Captions: off. Transcript: off.",
+        "No call in progress. Captions: off. Transcript: off. Entry: open to members.",
         "Nobody is present.",
     ]
     assert bodies[-5].startswith("Call in progress for 2 s: 1 person present.")
