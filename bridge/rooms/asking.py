@@ -17,7 +17,10 @@ from bridge.text import Language
 
 
 class Asking:
-    """One command inside the transaction of its message. `members`: names by Matrix id."""
+    """One command inside the transaction of its message. `members`: names by Matrix id.
+
+    `silent`: another site answers; what the command decides holds here all the same.
+    """
 
     def __init__(
         self,
@@ -25,7 +28,10 @@ class Asking:
         message: wire.IncomingMessage,
         command: Command,
         members: Mapping[str, str],
+        *,
+        silent: bool = False,
     ) -> None:
+        self.silent = silent
         self.ledger = ledger
         self.message = message
         self.command = command
@@ -48,7 +54,8 @@ class Asking:
 
     def say(self, key: str, **values: str | int) -> None:
         """Answer with a sentence."""
-        self.ledger.say(key, self.message, language=self.language, **values)
+        if not self.silent:
+            self.ledger.say(key, self.message, language=self.language, **values)
 
     def on_off(self, value: bool) -> str:
         """`on` or `off` in the asker's language."""
@@ -80,6 +87,8 @@ class Asking:
 
     async def errand(self, kind: Kind, **content: Any) -> None:
         """Have something done outside; the answer comes with what became of it."""
+        if self.silent:
+            return
         await self.ledger.send_on_errand(
             Errand(
                 id=f"{kind}:{self.message.event_id}",

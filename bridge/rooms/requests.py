@@ -24,9 +24,10 @@ TOO_OLD_MS = 300_000
 async def carry_out(ledger: Ledger, asked: Asked, members: Mapping[str, str]) -> None:
     """Do what a command asks, or say why not. `members`: the room's, where the command needs."""
     message, command = asked.message, asked.command
-    if not ledger.facts.answers(message.sender, ledger.house.server_name):
+    answers = ledger.facts.answers(message.sender, ledger.house.server_name)
+    if not answers and command.verb not in _DECIDED_EVERYWHERE:
         return
-    asking = Asking(ledger, message, command, members)
+    asking = Asking(ledger, message, command, members, silent=not answers)
     if not ledger.house.admits(message.sender):
         asking.say("start.server_refused", server=server_of(message.sender))
         return
@@ -114,6 +115,9 @@ async def _unknown(asking: Asking) -> None:
     key = "command.near" if near else "command.unknown"
     asking.say(key, word=asking.command.words, near=near)
 
+
+_DECIDED_EVERYWHERE: frozenset[Verb] = frozenset({"admit", "remove"})
+"""Each site gives the tokens of its own media server: who comes in there is decided there too."""
 
 _VERBS: Mapping[Verb, Callable[[Asking], Awaitable[None]]] = {
     "start": _start,

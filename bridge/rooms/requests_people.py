@@ -51,7 +51,8 @@ async def admit(asking: Asking) -> None:
     if asking.running is None:
         asking.say("stop.none")
         return
-    waiting = asking.running.waiting
+    # Who waits at another site is that site's to know: there, only who is named is let in.
+    waiting = () if asking.silent else asking.running.waiting
     if not asking.command.arguments and not asking.message.pills and len(waiting) == 1:
         person: str | None = waiting[0]
     else:

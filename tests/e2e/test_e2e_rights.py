@@ -169,7 +169,9 @@ async def test_locked_lobby_and_limit_at_the_doors(scene: Scene) -> None:
             assert await by_sfu_get(scene, "bob", room_id), "who is in it comes back"
             for door in (by_get_token, by_homeserver):
                 assert await refused(door, scene, "eve", room_id) == (403, "M_FORBIDDEN")
-        await wished()
+        await wished(lobby=True)
+        await eventually(lambda: refused_for(scene, "eve", room_id, "waiting"))
+        await alice.say(room_id, f"!visio admit {scene.person('eve').user_id}")
         await eventually(lambda: refused_for(scene, "eve", room_id, ""))
     notices = [e["content"].get("body", "") for e in await alice.messages(room_id)]
     eve = scene.person("eve").user_id

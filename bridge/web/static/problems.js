@@ -29,6 +29,7 @@ const BY_STATUS = {
   page: {},
 };
 const BY_REASON = {
+  call_ended: 'callEnded',
   full: 'callFull',
   locked: 'callLocked',
   no_bot: 'noBot',

@@ -208,6 +208,7 @@ test('why a call is not entered is said', () => {
   const key = (reason, service = 'token') =>
     ofHttp(new HttpFailure(403, { errcode: 'M_FORBIDDEN', 'eu.colloque.reason': reason }), service).key;
   const said = {
+    call_ended: 'callEnded',
     full: 'callFull',
     locked: 'callLocked',
     no_bot: 'noBot',

@@ -132,6 +132,26 @@ async def test_who_knocks_is_said_once_and_waits_until_admitted(world: World) ->
     assert there(world) == [ALICE, BOB]
 
 
+async def test_who_a_moderator_of_another_site_lets_in_or_puts_out(world: World) -> None:
+    await running(world, lobby=True)
+    await world.give(world.member("@visio:b", "join"))
+    await power(world, bob=50)
+    assert await reason(world, CAROL) == "waiting"
+    before = await world.bodies()
+    world.homeserver.names[CAROL] = "Carol"
+    await world.say(BOB, f"!visio admit {CAROL}")  # bob's own site answers him
+    assert await reason(world, CAROL) == ""
+    await joins(world, CAROL, "P9")
+    await world.say(BOB, f"!visio remove {CAROL}")
+    assert await reason(world, CAROL) == "removed"
+    await world.say(BOB, "!visio lock")
+    await compare(world)
+    assert there(world) == [ALICE]
+    assert await world.bodies() == before
+    await world.say("@mallory:b", f"!visio admit {CAROL}")
+    assert await reason(world, CAROL) == "removed"
+
+
 async def admit(world: World, user: str) -> None:
     entry = world.message(ALICE, "whatever lets them in")
     await world.stores.inbox.commit([entry], now_ms=0)
