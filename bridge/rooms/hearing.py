@@ -149,20 +149,47 @@ class Hearing:
             await self._step_out(room_id)
         if not self._scribe.connected:
             return  # where the bot stands already it stays: the scribe is back in a moment
-        identity = "" if listening is None else await self._stand(room_id, listening, facts)
         for conference in conferences:
-            if conference is not listening or not identity:
+            if conference is not listening:
+                self._direct.pop(conference.id, None)
                 await self.stop(conference.id)
-        if listening is not None and identity:
-            await self._listen(room_id, listening, identity)
-            await self._hand_keys(room_id, listening, identity, grants)
+        if listening is not None and listening.encrypted:
+            await self._bring_encrypted(room_id, listening, facts, grants)
+        elif listening is not None:
+            await self._bring_open(room_id, listening, facts)
 
     async def stop(self, conference: str) -> None:
         """End a session, if there is one."""
-        for known in (self._told, self._asked_ms, self._handed, self._direct):
+        for known in (self._told, self._asked_ms, self._handed):
             known.pop(conference, None)
         if self._scribe.sessions.get(conference, "stopped") != "stopped":
             await self._scribe.stop(conference)
+
+    async def _bring_open(self, room_id: str, conference: Conference, facts: Facts) -> None:
+        """Listen at once; the place in the call is for people to see who does."""
+        allowed = self._may_be_member(facts)
+        identity = self._place.identity if allowed else scribe_identity(conference.id)
+        await self._listen(room_id, conference, identity)
+        if allowed and not await self._waits(room_id, conference, facts):
+            await self._step_in(room_id, conference)
+        else:
+            await self._step_out(room_id)
+
+    async def _bring_encrypted(
+        self, room_id: str, conference: Conference, facts: Facts, grants: Sequence[Grant]
+    ) -> None:
+        """Listen as a member of the call, or not at all: nobody else is given keys."""
+        allowed = self._may_be_member(facts)
+        if not allowed:
+            await self._take([news.session(room_id, conference.id, "joining", "no_member")])
+        if not allowed or await self._waits(room_id, conference, facts):
+            await self._step_out(room_id)
+            await self.stop(conference.id)
+        elif await self._step_in(room_id, conference):
+            await self._listen(room_id, conference, self._place.identity)
+            await self._hand_keys(room_id, conference, self._place.identity, grants)
+        else:
+            await self.stop(conference.id)
 
     # ---- the session
 
@@ -197,8 +224,6 @@ class Hearing:
         self, room_id: str, conference: Conference, identity: str, grants: Sequence[Grant]
     ) -> None:
         """Give the scribe the keys it has not got yet; all of them after it was away."""
-        if not conference.encrypted:
-            return
         if self._scribe.greetings != self._greetings:
             self._greetings = self._scribe.greetings
             self._handed.clear()
@@ -216,23 +241,8 @@ class Hearing:
 
     # ---- the bot's place in the call
 
-    async def _stand(self, room_id: str, conference: Conference, facts: Facts) -> str:
-        """Under which identity the scribe listens; '' where it cannot, or not yet."""
-        if not facts.power.may_send_state(self._bot, wire.CALL_MEMBER):
-            return await self._without_place(room_id, conference)
-        if await self._waits(room_id, conference, facts):
-            await self._step_out(room_id)
-            return "" if conference.encrypted else self._place.identity
-        if await self._step_in(room_id, conference):
-            return self._place.identity
-        return "" if conference.encrypted else scribe_identity(conference.id)
-
-    async def _without_place(self, room_id: str, conference: Conference) -> str:
-        await self._step_out(room_id)
-        if not conference.encrypted:
-            return scribe_identity(conference.id)
-        await self._take([news.session(room_id, conference.id, "joining", "no_member")])
-        return ""
+    def _may_be_member(self, facts: Facts) -> bool:
+        return facts.power.may_send_state(self._bot, wire.CALL_MEMBER)
 
     async def _waits(self, room_id: str, conference: Conference, facts: Facts) -> bool:
         """Whether this is a direct chat in which nobody has answered yet, or one has left."""

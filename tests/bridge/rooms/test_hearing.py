@@ -129,13 +129,22 @@ async def test_a_place_that_is_not_to_be_had_is_asked_for_again_later(
     world.own.failure = failure
     await world.give(world.wish(WISH))
     await bring(world)
-    assert world.scribe.calls[0][1]["token"] == "token of scribe-conf-0"
+    assert verbs(world) == ["start"]
     world.own.failure = None
     await bring(world)
     assert world.own.calls == []
     world.now_ms += 30_000
     await bring(world)
     assert world.own.calls == ["publish"]
+
+
+async def test_an_encrypted_call_is_not_heard_without_a_place_in_it(world: World) -> None:
+    group(world)
+    encrypt(world)
+    world.own.failure = Unavailable("homeserver_unavailable")
+    await world.give(world.wish(WISH))
+    await bring(world)
+    assert verbs(world) == []
 
 
 async def test_a_scribe_that_is_away_finds_the_bot_where_it_was(world: World) -> None:
