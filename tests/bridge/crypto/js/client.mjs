@@ -8,6 +8,7 @@ for (const level of ["log", "info", "debug", "warn", "trace"]) {
 }
 const { createClient, ClientEvent, MatrixEventEvent } = await import("matrix-js-sdk");
 const { OnlySignedDevicesIsolationMode } = await import("matrix-js-sdk/lib/crypto-api/index.js");
+const { MatrixRTCSessionEvent } = await import("matrix-js-sdk/lib/matrixrtc/index.js");
 const { decryptAttachment } = await import("./attachment.mjs");
 
 const out = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
@@ -90,6 +91,27 @@ const operations = {
   },
   async discard({ room }) {
     await client.getCrypto().forceDiscardSession(room);
+  },
+  // The room's call as Element Call takes part in it, media keys included; `service` is the token service.
+  async join_call({ room, service }) {
+    const session = client.matrixRTC.getRoomSession(client.getRoom(room));
+    session.on(MatrixRTCSessionEvent.EncryptionKeyChanged, (key, index, _member, identity) =>
+      out({ event: "media_key", room, identity, index, key: Buffer.from(key).toString("base64") }),
+    );
+    const [userId, deviceId] = [client.getUserId(), client.getDeviceId()];
+    const focus = { type: "livekit", livekit_service_url: service, livekit_alias: room };
+    session.joinRTCSession(
+      { userId, deviceId, memberId: `${userId}:${deviceId}` },
+      [focus],
+      { type: "livekit", focus_selection: "multi_sfu" },
+      { callIntent: "audio", manageMediaKeys: true },
+    );
+  },
+  async call_members({ room }) {
+    return client.matrixRTC.getRoomSession(client.getRoom(room)).memberships.map((one) => one.sender);
+  },
+  async leave_call({ room }) {
+    await client.matrixRTC.getRoomSession(client.getRoom(room)).leaveRoomSession(5000);
   },
   async file({ file }) {
     const url = client.mxcUrlToHttp(file.url, undefined, undefined, undefined, undefined, undefined, true);
