@@ -53,17 +53,17 @@ class Joined:
 
 async def join(public_url: str, token: str) -> Joined:
     """Connect and learn the media addresses. Raises NoAnswer, NoJoin and TimeoutError."""
-    # The token in a header: in the address it might end up in somebody's log.
-    url = URL(f"{public_url.rstrip('/')}/rtc?protocol=15&auto_subscribe=0&sdk=python&version=1")
     http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=8))
     try:
+        # The token in a header: in the address it might end up in somebody's log.
+        url = URL(f"{public_url.rstrip('/')}/rtc?protocol=15&auto_subscribe=0&sdk=python&version=1")
         async with asyncio.timeout(_JOIN_S):
             joined = await _joined(http, url, token)
         await _learn(joined)
     except aiohttp.WSServerHandshakeError as error:
         await http.close()
         raise NoJoin(error.status, error.message) from error
-    except (aiohttp.ClientError, OSError) as error:
+    except (aiohttp.ClientError, OSError, ValueError) as error:
         await http.close()
         raise no_answer(error) from error
     except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import ssl
@@ -11,6 +12,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+import aiohttp
 
 from bridge.config import Settings
 from bridge.doctor.http import Reply, ask
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_LEAVE_S = 15.0
 DEVICE = "DOCTOR"
 """The device the bot claims when it asks for call tokens."""
 
@@ -106,8 +110,9 @@ class Visit:
     async def leave(self) -> None:
         """Undo what the probes did; what cannot be undone is not worth the report."""
         try:
-            await self.undo.aclose()
-        except (ColloqueError, OSError, TimeoutError) as error:
+            async with asyncio.timeout(_LEAVE_S):
+                await self.undo.aclose()
+        except (ColloqueError, aiohttp.ClientError, OSError, TimeoutError) as error:
             log.debug("not everything could be undone: %s", error)
 
 

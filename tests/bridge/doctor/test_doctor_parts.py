@@ -256,6 +256,8 @@ async def test_signalling_that_is_none() -> None:
         with pytest.raises(NoJoin) as caught:
             await join(f"{url}/elsewhere", "token")
         assert caught.value.status == 404
+    with pytest.raises(NoAnswer):
+        await join("ws://127.0.0.1:port", "token")
 
 
 # the servers of a room's members
