@@ -29,6 +29,7 @@ from bridge.store.text import dumped, storable_id
 
 log = logging.getLogger(__name__)
 
+_UNTOLD = 20
 _TO_DEVICE = ("to_device", "de.sorunome.msc2409.to_device")
 _LISTS = ("device_lists", "org.matrix.msc3202.device_lists")
 _COUNTS = (
@@ -60,6 +61,7 @@ class Incoming:
         self._device = device
         self._inbox = inbox
         self._box = box
+        self._untold = 0
         self._now_ms = now_ms
         self.hooked: set[str] = set()
 
@@ -113,9 +115,27 @@ class Incoming:
         counts = _object(_object(_first(transaction, _COUNTS)).get(api.mxid)).get(api.device_id)
         types = _object(_object(_first(transaction, _FALLBACKS)).get(api.mxid)).get(api.device_id)
         held = _object(counts).get("signed_curve25519", 0) if isinstance(counts, dict) else None
+        self._told(isinstance(counts, dict), transaction.get("events"))
         self._device.counted(
             held if isinstance(held, int) else None, types if isinstance(types, list) else None
         )
+
+    def _told(self, counted: bool, events: Any) -> None:
+        """Notice a homeserver that never speaks of our device: nothing will ever be readable.
+
+        Those that Synapse repeats after an outage do not speak of it either.
+        """
+        if counted:
+            self._untold = -1
+        elif self._untold >= 0 and events:
+            self._untold += 1
+            if self._untold == _UNTOLD:
+                log.warning(
+                    "the homeserver tells nothing of the bot's device: encrypted rooms cannot be"
+                    " read (Synapse: experimental_features msc2409_to_device_messages_enabled and"
+                    " msc3202_transaction_extensions; both, and the registration's new lines,"
+                    " need its restart)"
+                )
 
     async def _new(self, conn: Connection, message: dict[str, Any]) -> bool:
         """Whether this message was never taken: no two ciphertexts are the same."""
