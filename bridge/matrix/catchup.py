@@ -111,9 +111,25 @@ class CatchUp:
 
     def _entries(self, room_id: str, events: list[dict[str, Any]]) -> list[NewEntry]:
         found = (
-            entry_of({**event, "room_id": room_id}, self._homeserver.user_id) for event in events
+            entry_of({**event, "room_id": room_id}, self._homeserver.user_id)
+            for event in _standing(events)
         )
         return [entry for entry in found if entry is not None]
+
+
+def _standing(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without state that later state has replaced.
+
+    What replaced it may have been delivered long ago; taken in after it, an invitation would throw
+    out of the call whoever has accepted it.
+    """
+    last = {_place(event): event for event in events}
+    return [event for event in events if _place(event) is None or last[_place(event)] is event]
+
+
+def _place(event: dict[str, Any]) -> tuple[object, object] | None:
+    """Which piece of the room's state the event is; None: it is none."""
+    return (event.get("type"), event["state_key"]) if "state_key" in event else None
 
 
 def _joins(event: dict[str, Any], user_id: str) -> bool:

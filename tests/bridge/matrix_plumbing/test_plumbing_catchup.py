@@ -117,3 +117,18 @@ async def test_a_room_the_bot_had_to_leave_does_not_stop_the_others(world: World
     assert await world.catch_up.once([ROOM]) == set()
     assert await world.catch_up.once() == set()
     assert await world.taken() == ["one"]
+
+
+async def test_of_a_piece_of_state_only_the_last_is_taken_in(world: World) -> None:
+    # An invitation from just before the bot came, and the coming that was delivered: taken in
+    # late, the invitation would say that somebody is not in the room who is.
+    def member(membership: str, user: str) -> dict[str, Any]:
+        content = {"membership": membership, "body": f"{user} {membership}"}
+        return world.said("", type="m.room.member", state_key=user, sender=user, content=content)
+
+    member("invite", "@carol:x")
+    await world.delivered(member("join", "@carol:x"))
+    member("invite", "@dave:x")
+    member("join", "@dave:x")
+    assert await world.catch_up.once() == {ROOM}
+    assert await world.taken() == ["@carol:x join", "@dave:x join"]
