@@ -10,7 +10,7 @@ import difflib
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from bridge.text import Language
 
@@ -34,6 +34,7 @@ Verb = Literal[
     "unknown",
 ]
 
+VERBS: tuple[Verb, ...] = get_args(Verb)
 SWITCHED: frozenset[Verb] = frozenset({"captions", "transcript", "lobby"})
 """Verbs that `on` or `off` follows."""
 

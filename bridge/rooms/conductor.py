@@ -33,6 +33,9 @@ from bridge.store.utterances import Utterance
 
 log = logging.getLogger(__name__)
 
+THIRD = 3
+"""With so many members, the bot among them, a room was a chat of two people before it came."""
+
 
 class Conductor:
     """Handles entries. Raises what may be tried again; an entry nobody can read is done."""
@@ -188,6 +191,8 @@ class Conductor:
         if gathered.joined:
             deaf = ledger.facts.encrypted and not self._house.encryption
             ledger.say("hello.encrypted" if deaf else "hello")
+            if gathered.seen and len(gathered.seen.joined) == THIRD:
+                ledger.say("hello.direct")
             ledger.show_card()
             # What the room has wished for before we came is wished for now.
             await self._wish(ledger, by=change.sender, age_ms=0, was=None)

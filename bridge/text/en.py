@@ -44,6 +44,10 @@ SENTENCES: dict[str, str] = {
     "document.title": "Video conference",
     # Answers to commands
     "hello": "Hello, I run video conferences in this room; type {prefix} help.",
+    "hello.direct": (
+        "With me, the two of you are three for your clients: your own call button may not ring any "
+        "more. {prefix} start rings; if you do not need me here, remove me from the room."
+    ),
     "hello.encrypted": (
         "Hello; this room is encrypted and I cannot read commands here: start the call with the "
         "call button. For help, in a room that is not encrypted: {prefix} help."

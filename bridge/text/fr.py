@@ -44,6 +44,10 @@ SENTENCES: dict[str, str] = {
     "document.title": "Visioconférence",
     # Answers to commands
     "hello": "Bonjour, je lance des visioconférences dans ce salon ; tapez {prefix} help.",
+    "hello.direct": (
+        "Avec moi, vos clients vous comptent à trois : votre bouton d’appel peut ne plus sonner. "
+        "{prefix} démarrer fait sonner ; si je ne vous sers pas ici, retirez-moi du salon."
+    ),
     "hello.encrypted": (
         "Bonjour ; ce salon est chiffré et je ne peux pas y lire de commandes : lancez l’appel "
         "avec le bouton d’appel. Pour l’aide, dans un salon non chiffré : {prefix} help."

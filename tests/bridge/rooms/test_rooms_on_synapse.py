@@ -5,141 +5,30 @@ Media server and scribe are stood in for; everything between the chat and the ti
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
-from prometheus_client import CollectorRegistry
 
-from bridge import config
-from bridge.dev.certificates import ensure_authority
 from bridge.ids import media_room
-from bridge.matrix import appservice, registration, wire
-from bridge.matrix.client import Homeserver
-from bridge.matrix.outbox import Sender
-from bridge.matrix.own_membership import OwnMembership
+from bridge.matrix import wire
 from bridge.matrix.registration import Registration
 from bridge.matrix.timeline import CARD
-from bridge.rooms.conductor import Conductor
-from bridge.rooms.hearing import Hearing, ScribeAccess, encrypted_calls
-from bridge.rooms.house import House, Stores
-from bridge.rooms.media_keys import MediaKeys
-from bridge.rooms.reconcile import Reconciler
-from bridge.rooms.worker import Rooms
-from bridge.store.database import open_database
 from bridge.store.grants import Grant
-from tests.support.rooms_world import Bell, StandInMedia, StandInScribe
-from tests.support.synapse import Person, Synapse, free_ports
+from tests.support.rooms_bridge import Bridge, synapse_with_bot
+from tests.support.synapse import Person, Synapse
 
 pytestmark = pytest.mark.homeserver
-
-
-class Bridge:
-    """Appservice port, rooms, reconciler and sender of one bridge."""
-
-    def __init__(self, folder: Path, server: Synapse, granted: Registration) -> None:
-        self.settings = config.Settings(
-            homeserver=config.Homeserver(address=server.client_url, server_name=server.server_name),
-            database=config.Database(url=f"sqlite:{folder}/rooms.db"),
-            conference=config.Conference(language="en"),
-        )
-        self.bot = granted.bot(server.server_name)
-        self._granted = granted
-        self.bell = Bell()
-        self.media, self.scribe = StandInMedia(self.bell), StandInScribe(self.bell)
-
-    @asynccontextmanager
-    async def alive(self) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            self.stores = Stores.over(await open_database(self.settings))
-            stack.push_async_callback(self.stores.db.stop)
-            homeserver = Homeserver(
-                self.settings.homeserver.address,
-                self.settings.homeserver.server_name,
-                self._granted,
-            )
-            stack.push_async_callback(homeserver.close)
-            parts = self._wired(homeserver)
-            await self._listen(stack)
-            await homeserver.ensure_registered()
-            tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            running = [tasks.create_task(part.run()) for part in parts]
-            await homeserver.ping()
-            yield
-            for task in running:
-                task.cancel()
-
-    def _wired(self, homeserver: Homeserver) -> list[Any]:
-        house = House.of(self.settings, self.bot)
-        sender = Sender(self.stores.db, homeserver, first_pause_s=0.1)
-
-        def handled(room_ids: Iterable[str]) -> None:
-            for room_id in room_ids:
-                sender.wake(room_id)
-                reconciler.wake([room_id])
-            self.bell.ring()
-
-        conductor = Conductor(house, self.stores, homeserver)
-        registry = CollectorRegistry()
-        self.rooms = Rooms(self.stores, conductor, on_handled=handled, registry=registry)
-        access = ScribeAccess(url="ws://media", token=lambda room, identity: "token")
-        place = OwnMembership(homeserver, "https://visio.a")
-        hearing = Hearing(
-            self.bot,
-            self.scribe,
-            access,
-            take=self.rooms.take,
-            members=homeserver,
-            place=place,
-            keys=MediaKeys(
-                encrypted_calls(self.stores.conferences), self.stores.grants.of_user, handled
-            ),
-        )
-        reconciler = Reconciler(
-            house, self.stores, self.media, hearing, take=self.rooms.take, members=homeserver
-        )
-        return [sender, self.rooms, reconciler, place]
-
-    async def _listen(self, stack: AsyncExitStack) -> None:
-        app = appservice.routes(
-            self.stores.inbox,
-            self._granted,
-            self.rooms.wake,
-            server_name=self.settings.homeserver.server_name,
-        )
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        port = int(self._granted.url.rpartition(":")[2])
-        await web.TCPSite(runner, "127.0.0.1", port).start()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def registered(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[tuple[Synapse, Registration]]:
-    folder = tmp_path_factory.mktemp("rooms")
-    client_port, federation_port, bridge_port = free_ports(3)
-    server = Synapse(
-        folder / "homeserver",
-        client_port=client_port,
-        federation_port=federation_port,
-        authority=ensure_authority(folder),
-    )
-    settings = config.Settings(
-        homeserver=config.Homeserver(server_name=server.server_name),
-        appservice=config.Appservice(listen=f"127.0.0.1:{bridge_port}"),
-    )
-    path = folder / "registration.yaml"
-    path.write_text(registration.generate(settings), encoding="utf-8")
-    await server.start([path])
-    yield server, registration.read(path)
-    await server.stop()
+    async with synapse_with_bot(tmp_path_factory.mktemp("rooms")) as running:
+        yield running
 
 
 async def alice_of(server: Synapse) -> Person:
