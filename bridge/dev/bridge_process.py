@@ -31,6 +31,8 @@ class BridgeProcess:
         self._settings = settings
         self._say = say
         self._process: subprocess.Popen[bytes] | None = None
+        self.held = False
+        """While set, a bridge that died stays dead (for tests of its absence)."""
         self.log_path = plan.folder / "bridge.log"
 
     @property
@@ -85,6 +87,8 @@ class BridgeProcess:
                 f"site {self._plan.name}: the bridge ended with status {status}, starting it again"
             )
             await asyncio.sleep(_RESTART_S[min(attempt, len(_RESTART_S) - 1)])
+            while self.held:  # noqa: ASYNC110 - a switch for tests, without an event of its own
+                await asyncio.sleep(_POLL_S)
             self._spawn()
 
     async def stop(self) -> None:

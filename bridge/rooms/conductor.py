@@ -174,6 +174,8 @@ class Conductor:
         if change.user_id == self._house.bot:
             await self._own_membership(ledger, change, gathered)
             return
+        if gathered.stale:
+            return
         ledger.facts = ledger.facts.with_member(change.user_id, change.membership, self._house.bot)
         if change.membership == "join":
             mapping.welcome(ledger, change.user_id)

@@ -5,6 +5,7 @@ Asking can be repeated without harm: joining a room twice is joining it once.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,8 @@ from bridge.rooms.memberships import Seen
 from bridge.store.grants import Grant
 from bridge.store.inbox import Entry
 
+_JOIN_PAUSES_S = (0.3, 1.0, 3.0)
+
 log = logging.getLogger(__name__)
 
 
@@ -34,6 +37,7 @@ class Homeserver(Protocol):
 
     async def join(self, room_id: str, via: list[str] | tuple[str, ...] = ()) -> str: ...
     async def state(self, room_id: str) -> list[dict[str, Any]]: ...
+    async def is_joined(self, room_id: str, user_id: str) -> bool: ...
     async def display_name(self, room_id: str, user_id: str) -> str: ...
     async def members(self, room_id: str) -> dict[str, Member]: ...
 
@@ -82,6 +86,8 @@ class Gathered:
     names: Mapping[str, str] = field(default_factory=dict)
     grant: Grant | None = None
     joined: bool = False
+    stale: bool = False
+    """A change of somebody's place in the room is not how things are now."""
     members: Mapping[str, str] = field(default_factory=dict)
     """Names of the room's members by Matrix id, where what was asked needs them."""
 
@@ -166,15 +172,32 @@ class Gatherer:
         return Gathered()
 
     async def _gather_member(self, change: wire.MemberChange) -> Gathered:
-        if change.user_id != self._house.bot and change.membership in {"join", "knock"}:
+        if change.user_id == self._house.bot:
+            return await self._gather_invitation(change)
+        if change.membership in {"join", "knock"}:
             return await self._facts_and_name(change.room_id, "")
-        if change.user_id != self._house.bot or change.membership != "invite":
+        return Gathered(stale=await self._is_stale(change))
+
+    async def _is_stale(self, change: wire.MemberChange) -> bool:
+        """Whether an event says that somebody is no member, who is one now.
+
+        What a homeserver delivers late (their invitation, an earlier leaving) must not throw out
+        of the call who has come since.
+        """
+        grants = await self._stores.grants.of_user(change.room_id, change.user_id)
+        bridge = change.user_id.startswith(f"{self._house.bot.partition(':')[0]}:")
+        if not bridge and all(grant.revoked_ms is not None for grant in grants):
+            return False
+        return await self._homeserver.is_joined(change.room_id, change.user_id)
+
+    async def _gather_invitation(self, change: wire.MemberChange) -> Gathered:
+        if change.membership != "invite":
             return Gathered()
         if not self._house.admits(change.sender):
             log.info("an invitation by %s is left aside: server not admitted", change.sender)
             return Gathered()
         try:
-            await self._homeserver.join(change.room_id, [server_of(change.sender)])
+            await self._join(change)
         except HomeserverError as error:
             if not 400 <= error.status < 500 or error.status == 429:
                 raise
@@ -182,6 +205,19 @@ class Gatherer:
             return Gathered()
         facts, seen = await self._read_facts(change.room_id)
         return Gathered(facts=facts, seen=seen, joined=True)
+
+    async def _join(self, change: wire.MemberChange) -> None:
+        for pause_s in _JOIN_PAUSES_S:
+            try:
+                await self._homeserver.join(change.room_id, [server_of(change.sender)])
+                return
+            except HomeserverError as error:
+                # Synapse tells the invited server before it has stored its own invitation: whoever
+                # answers at once is refused ("You are not invited").
+                if error.status != 403 or server_of(change.sender) == self._house.server_name:
+                    raise
+                await asyncio.sleep(pause_s)
+        await self._homeserver.join(change.room_id, [server_of(change.sender)])
 
     async def _facts_and_name(
         self, room_id: str, user_id: str, grant: Grant | None = None

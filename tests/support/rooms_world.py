@@ -435,7 +435,20 @@ class World:
     def wish(self, content: dict[str, Any], sender: str = ALICE, ago_ms: int = 0) -> NewEntry:
         return self.event(wire.CONFERENCE, sender, content, "", ago_ms)
 
-    def member(self, user: str, membership: str, sender: str = ALICE, **more: Any) -> NewEntry:
+    def member(
+        self,
+        user: str,
+        membership: str,
+        sender: str = ALICE,
+        *,
+        stale: bool = False,
+        **more: Any,
+    ) -> NewEntry:
+        """Somebody's place in the room changes; `stale`: this is told late, and is so no more."""
+        if membership == "join":
+            self.homeserver.gone.discard(user)
+        elif not stale:
+            self.homeserver.gone.add(user)
         return self.event(wire.MEMBER, sender, {"membership": membership, **more}, user)
 
     async def grant(self, user: str, revoked_ms: int | None = None) -> Grant:

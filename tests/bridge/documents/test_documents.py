@@ -167,3 +167,12 @@ def test_any_text_leaves_every_document_in_one_piece(
     assert captions[1].text == "last"
     json.loads(as_json(whole, language))
     assert sum(line.startswith("# ") for line in markdown(whole, language).splitlines()) == 1
+
+
+def test_what_is_missing_is_said() -> None:
+    partly = record(*FULL.utterances, missing=("justice.example", "evil --> .example"))
+    assert "Missing is what was said at**: justice.example" in markdown(partly, "en")
+    assert "Manque ce qui a été dit chez" in webvtt(partly, "fr")
+    assert len(webvtt_reader.from_string(webvtt(partly, "fr"))) == 2
+    assert json.loads(as_json(partly, "en"))["missing"] == ["justice.example", "evil --> .example"]
+    assert json.loads(as_json(FULL, "en"))["missing"] == []

@@ -586,6 +586,12 @@ async def test_each_site_answers_its_own(
     assert bool(await world.conferences()) is ours
 
 
+async def test_an_old_invitation_told_late_throws_nobody_out(world: World) -> None:
+    await world.grant(BOB)
+    await world.give(world.member(BOB, "invite", stale=True))
+    assert [g.revoked_ms for g in await world.stores.grants.of_room(ROOM)] == [None]
+
+
 async def test_another_bridge_comes_and_goes(world: World) -> None:
     await world.say(BOB, "!visio who")
     await world.give(world.member("@visio:b", "join", "@visio:b"))

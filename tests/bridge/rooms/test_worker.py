@@ -232,6 +232,7 @@ async def test_killed_at_any_statement_and_everything_repeated(
         await worlds.close()
         again = await worlds.open(f"killed-{statement}")
         again.now_ms = victim.now_ms
+        again.homeserver.gone = victim.homeserver.gone
         await again.give()
         await deliver_all(again)
         assert await outcome(again) == expected, statement
