@@ -269,6 +269,14 @@ async def test_a_client_that_insists_is_cleared_ever_more_rarely(world: World) -
             await give_state(world, ALICE)
         await look(world, MINUTE)
     assert minutes == [2, 7, 24]
+    await world.give(withdrawal(world, ALICE))
+    world.homeserver.more_state = []
+    await look(world, 3 * 24 * HOUR)
+    await world.give(membership(world, ALICE))
+    await give_state(world, ALICE)
+    await look(world)
+    await look(world, MINUTE)
+    assert len(await cleared(world)) == 4, "after two days it is as if it had never been"
 
 
 # ---- reading the state again

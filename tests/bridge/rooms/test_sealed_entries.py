@@ -137,3 +137,38 @@ async def test_what_never_can_be_read_is_set_aside_without_a_word(
     await take(world, sealed(world, ALICE, "!visio start", "session"))
     assert await states(world) == ["set_aside"]
     assert await world.bodies() == []
+
+
+async def test_encrypted_state_is_no_state(world: World, crypto: StandInCrypto) -> None:
+    crypto.known.add("session")
+    levels = {"users": {EVE: 100}}
+    content = {
+        "algorithm": wire.MEGOLM,
+        "session_id": "session",
+        "ciphertext": {"type": wire.POWER_LEVELS, "content": levels},
+    }
+    await world.say(ALICE, "!visio help")
+    await take(world, world.event(wire.ENCRYPTED, EVE, content, ""))
+    facts = await world.stores.rooms.get(None, ROOM)
+    assert facts["levels"] != levels
+
+
+async def test_an_encrypted_membership_is_one(world: World, crypto: StandInCrypto) -> None:
+    crypto.known.add("session")
+    said = {
+        "slot_id": "m.call#ROOM",
+        "application": {"type": "m.call"},
+        "member": {"user_id": BOB, "device_id": "D", "id": "uuid"},
+        "transports": {"published": [{"type": "livekit", "livekit_service_url": "https://b"}]},
+        "msc4354_sticky_key": "uuid",
+    }
+    content = {
+        "algorithm": wire.MEGOLM,
+        "session_id": "session",
+        "ciphertext": {"type": wire.RTC_MEMBER, "content": said},
+    }
+    entry = world.event(wire.ENCRYPTED, BOB, content)
+    entry.payload["msc4354_sticky"] = {"duration_ms": 3_600_000}
+    await take(world, entry)
+    (one,) = await world.stores.memberships.of_room(None, ROOM)
+    assert (one.kind, one.user_id, one.service_url) == ("sticky", BOB, "https://b")
