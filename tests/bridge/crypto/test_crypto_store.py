@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bridge import config
-from bridge.crypto import NoSession, ToDevice, Undecryptable
+from bridge.crypto import NoSession, ToDevice, Undecryptable, repairs
 from bridge.crypto.engine import Engine, open_engine
 from bridge.matrix import wire
 from bridge.matrix.http import Unreachable
@@ -401,3 +401,52 @@ async def test_entries_locked_for_a_key_are_unlocked_when_it_comes(world: World)
         await world.deliver(bot, BOT)
         assert woken == [{ROOM}]
         assert await inbox.next(ROOM) == entry
+
+
+@ON_SQLITE
+async def test_a_session_that_was_lost_is_begun_anew(world: World) -> None:
+    """As after a backup was brought back: bob's client goes on with a session we have not."""
+    async with world.person(BOB) as bob:
+        bob.on_to_device("test.other", world.came.put)
+        async with world.bot() as bot:
+            await bob.send_to_device(BOT, bot.device_id, KIND, {"index": 1})
+            await world.deliver(bot, BOT)
+            await world.next()
+            await bot.send_to_device(BOB, bob.device_id, "test.other", {"index": 2})
+            await world.deliver(bob, BOB)
+            await world.next()
+            # From here on bob's messages are no pre-key messages any more.
+            await bot._machine.db.execute("DELETE FROM crypto_olm_session")
+            bot._machine.store.forget()
+            await bot._machine.load()
+            await bob.send_to_device(BOT, bot.device_id, KIND, {"index": 3})
+            await world.deliver(bot, BOT)
+            async with asyncio.timeout(20):
+                while not world.server.inbox.get(BOB):  # noqa: ASYNC110 - a plain list
+                    await asyncio.sleep(0.01)
+            await world.deliver(bob, BOB)
+            await bob.send_to_device(BOT, bot.device_id, KIND, {"index": 4})
+            await world.deliver(bot, BOT)
+            assert (await world.next()).content == {"index": 4}
+            assert world.came.empty(), "what was lost is lost, and nothing comes twice"
+
+
+@ON_SQLITE
+async def test_old_room_keys_are_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world.person(BOB) as bob:
+        async with world.bot() as bot:
+            event = await sealed_by(bob, BOB, "hello")
+            await world.deliver(bot, BOT)
+            await opened(bot, event)
+        monkeypatch.setattr(repairs, "_KEPT_DAYS", -1)
+        async with world.bot() as bot, asyncio.timeout(20):
+            while await _rows(bot):  # noqa: ASYNC110 - the database's
+                await asyncio.sleep(0.01)
+
+
+async def _rows(engine: Engine) -> int:
+    count = await engine._machine.db.fetchval(
+        "SELECT (SELECT COUNT(*) FROM crypto_megolm_inbound_session)"
+        " + (SELECT COUNT(*) FROM crypto_message_index) + (SELECT COUNT(*) FROM e2ee_seen)"
+    )
+    return int(count)
