@@ -64,8 +64,6 @@ from bridge.web.app import web_app
 log = logging.getLogger(__name__)
 
 BOT_NAME = "Visio"
-BOT_DEVICE = "COLLOQUE"
-"""The bot's device where encryption gives it no other."""
 SCRIBE_NAME = "Transcription"
 """What people in a call see of who writes it down."""
 PING_S = 30.0
@@ -216,7 +214,13 @@ def _wired(
     callout = CallOut(house, stores, own)
     hangup = HangUp(house, stores, homeserver)
     errands = Errands(stores, media, homeserver, callout=callout, hangup=hangup, take=rooms.take)
-    sites = Sites.of(house, stores, homeserver, take=rooms.take, device_id=BOT_DEVICE)
+    sites = Sites.of(
+        house,
+        stores,
+        homeserver,
+        take=rooms.take,
+        device_id=crypto.device_id if crypto else DEVICE_ID,
+    )
     admission = Admission(
         settings,
         key,
