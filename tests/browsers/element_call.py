@@ -8,6 +8,7 @@ import json
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -65,6 +66,15 @@ _AUDIO = """async () => {
       if (one.type === 'inbound-rtp' && one.kind === 'audio') packets += one.packetsReceived;
   }
   return packets;
+}"""
+
+_PICTURES = """async () => {
+  const found = [];
+  for (const connection of window.connections)
+    for (const one of (await connection.getStats()).values())
+      if (one.type === 'inbound-rtp' && one.kind === 'video' && one.framesDecoded)
+        found.push([one.id, one.framesDecoded]);
+  return Object.fromEntries(found);
 }"""
 
 _MEMBERS = """() => (window.rtcSession?.memberships ?? []).map((one) => one.userId)"""
@@ -146,7 +156,7 @@ class ElementCall:
     # what a user sees
 
     async def tiles(self) -> dict[str, Tile]:
-        """What is on the screen, by name (a shared screen overwrites none: it comes first)."""
+        """The people on the screen, by name."""
         return {tile["name"]: Tile(**tile) for tile in await self.frame.evaluate(_TILES)}
 
     async def members(self) -> list[str]:
@@ -157,6 +167,10 @@ class ElementCall:
     async def audio_packets(self) -> int:
         """Received so far from everybody."""
         return int(await self.frame.evaluate(_AUDIO))
+
+    async def pictures(self) -> dict[str, int]:
+        """Frames decoded of each stream that came in, cameras and screens; by the stream's id."""
+        return dict(await self.frame.evaluate(_PICTURES))
 
     async def sees(self, *names: str, frames: int = 5) -> None:
         """Wait until the picture of each of these has moved on by so many frames."""
@@ -237,11 +251,12 @@ class Chromium:
         await self._browser.close()
 
 
-async def launch(driver: Playwright) -> Chromium:
-    """Start a browser."""
+async def launch(driver: Playwright, voice: Path | None = None) -> Chromium:
+    """Start a browser whose microphones play `voice` (a WAV file) for ever, or beep."""
     mark = f"--started-by={secrets.token_hex(8)}"
+    flags = [] if voice is None else [f"--use-file-for-fake-audio-capture={voice}"]
     browser = await driver.chromium.launch(
-        executable_path="/usr/bin/chromium", args=[*_FLAGS, mark]
+        executable_path="/usr/bin/chromium", args=[*_FLAGS, *flags, mark]
     )
     # Playwright does not tell the process: it is the one with our mark that no other has begun.
     mine = [one for one in psutil.Process().children(recursive=True) if mark in _arguments(one)]

@@ -115,6 +115,30 @@ async def test_three_users_of_two_homeservers(
         assert "carol" not in connected
 
 
+async def test_a_shared_screen(two_homeservers: Stage) -> None:
+    room_id = await two_homeservers.room("alice", "carol")
+    async with two_homeservers.call(room_id, "alice", "carol") as (alice, carol):
+        await everybody_sees_everybody([alice, carol])
+        before = await carol.pictures()
+        await alice.press_screen()
+        await carol.until(lambda: another_picture(carol, set(before)))
+        sources = {one.source for one in await tracks(two_homeservers.sites[0], room_id)}
+        assert models.TrackSource.SCREEN_SHARE in sources
+        await alice.press_screen()
+        await carol.until(lambda: no_screen(two_homeservers, room_id))
+
+
+async def another_picture(call: ElementCall, before: set[str]) -> bool:
+    """Whether a stream plays that did not: the screen; a still one has few frames."""
+    pictures = await call.pictures()
+    return any(frames >= 2 for name, frames in pictures.items() if name not in before)
+
+
+async def no_screen(stage: Stage, room_id: str) -> bool:
+    sources = {one.source for one in await tracks(stage.sites[0], room_id)}
+    return models.TrackSource.SCREEN_SHARE not in sources
+
+
 async def muted(call: ElementCall, name: str) -> bool:
     return (await call.tiles())[name].muted
 
