@@ -108,7 +108,7 @@ class ToDevice:
         answer: asyncio.Future[tuple[int, Content]] = asyncio.get_running_loop().create_future()
         self._waiting[ask_id] = (server, answer)
         try:
-            await self._listen()
+            await self.listen()
             await self._send(server, {"version": 1, "id": ask_id, "ask": kind, "body": body})
             async with asyncio.timeout(ANSWER_S):
                 status, content = await answer
@@ -143,8 +143,8 @@ class ToDevice:
             task.cancel()
         await asyncio.gather(*self._answers, return_exceptions=True)
 
-    async def _listen(self) -> None:
-        """Messages reach devices: have one (MSC4190; on the same device twice changes nothing)."""
+    async def listen(self) -> None:
+        """Messages reach devices: have one (MSC4190; a device that is there stays as it is)."""
         if not self._ready:
             path = f"/_matrix/client/v3/devices/{quote(self._device_id, safe='')}"
             query = {"user_id": self._homeserver.user_id}
@@ -164,7 +164,7 @@ class ToDevice:
         if not isinstance(kind, str) or not isinstance(body, dict):
             return
         try:
-            await self._listen()
+            await self.listen()
             status, answer = await self._answering(server, kind, body)
             reply = {"version": 1, "id": ask_id, "status": status, "answer": answer}
             await self._send(server, reply)

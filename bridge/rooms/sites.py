@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
 
-from bridge.matrix.client import Homeserver
+from bridge.errors import Unavailable
+from bridge.matrix.client import Homeserver, HomeserverError
 from bridge.peers import door
 from bridge.peers.door import Door
 from bridge.peers.links import Links, Revs
@@ -18,6 +20,8 @@ from bridge.rooms.exchange import Exchange
 from bridge.rooms.house import House, Stores
 from bridge.rooms.shares import Shares
 from bridge.store.inbox import NewEntry
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +69,23 @@ class Sites:
         """Work until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._listen())
                 tasks.create_task(self.links.run())
                 tasks.create_task(self.exchange.run())
                 tasks.create_task(self.shares.run())
         finally:
             await self.to_device.close()
+
+    async def _listen(self) -> None:
+        """Be there for questions by to-device, where the homeserver gives the bot a device."""
+        while True:
+            try:
+                await self.to_device.listen()
+                return
+            except HomeserverError as error:
+                if error.status in {400, 404}:
+                    log.info("other bridges cannot ask by to-device: %s", error)
+                    return
+            except Unavailable as error:
+                log.info("the bot has no device yet: %s", error)
+            await asyncio.sleep(5)
