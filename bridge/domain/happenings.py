@@ -1,4 +1,4 @@
-"""What happens to a conference, and what is then to be done. Plain values, see conference.py."""
+"""What happens to a conference, and what is then to be done. Plain values, see course.py."""
 
 from __future__ import annotations
 

@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bridge.domain import conference as machine
-from bridge.domain import documents, wish
-from bridge.domain.conference import Conference
+from bridge.domain import course, documents, wish
+from bridge.domain.conference import Conference, from_json, to_json
 from bridge.domain.federation import Call
 from bridge.domain.happenings import (
     CallOut,
@@ -157,7 +156,7 @@ class Ledger:
 
     async def start(self, by: str) -> None:
         """Begin a conference."""
-        begun, effects = machine.start(
+        begun, effects = course.start(
             conference=self._new_id(),
             room_id=self.room_id,
             by=by,
@@ -175,7 +174,7 @@ class Ledger:
 
     async def follow(self, call: Call) -> Conference:
         """Take part in a call that another site began."""
-        begun, effects = machine.follow(
+        begun, effects = course.follow(
             conference=self._new_id(),
             room_id=self.room_id,
             call=call,
@@ -189,7 +188,7 @@ class Ledger:
 
     async def apply(self, conference: Conference, event: Event) -> None:
         """Let an event happen to one of the conferences."""
-        after, effects = machine.step(conference, event, now_ms=self.now_ms, rules=self.house.rules)
+        after, effects = course.step(conference, event, now_ms=self.now_ms, rules=self.house.rules)
         self.conferences = [after if c.id == after.id else c for c in self.conferences]
         await self._carry_out(after, effects)
         over = conference.phase == "running" != after.phase
@@ -530,10 +529,10 @@ def read_conferences(snapshot: dict[str, Any] | None) -> list[Conference]:
     """The conferences in a room's stored snapshot, the newest first."""
     if snapshot is None:
         return []
-    return [machine.from_json(one) for one in (snapshot, *snapshot.get("earlier", ()))]
+    return [from_json(one) for one in (snapshot, *snapshot.get("earlier", ()))]
 
 
 def write_conferences(conferences: list[Conference]) -> dict[str, Any]:
     """The snapshot to store: the newest, with the ones before it under `earlier`."""
-    newest, *earlier = (machine.to_json(conference) for conference in conferences)
+    newest, *earlier = (to_json(conference) for conference in conferences)
     return {**newest, "earlier": earlier}

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from bridge.domain.conference import Conference, Stay, start
+from bridge.domain.conference import Conference
+from bridge.domain.course import start
 from bridge.domain.ringing import Ring
+from bridge.domain.stays import Stay
 from bridge.domain.wish import Wish
 from bridge.matrix import timeline
 from bridge.matrix.card import Place, names

@@ -6,18 +6,9 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from bridge.domain.conference import (
-    LATE_PAUSE_MS,
-    SCRIBE_GRACE_MS,
-    Conference,
-    Rules,
-    follow,
-    from_json,
-    own_call,
-    start,
-    step,
-    to_json,
-)
+from bridge.domain.conference import Conference, Rules, from_json, own_call, to_json
+from bridge.domain.course import follow, start, step
+from bridge.domain.ending import LATE_PAUSE_MS, SCRIBE_GRACE_MS
 from bridge.domain.federation import PARTS_MS, Call, Stand
 from bridge.domain.happenings import (
     Effect,

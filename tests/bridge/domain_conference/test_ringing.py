@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bridge.domain.conference import Conference, Rules, from_json, start, step, to_json
+from bridge.domain.conference import Conference, Rules, from_json, to_json
+from bridge.domain.course import start, step
 from bridge.domain.happenings import (
     CallOut,
     CancelRing,

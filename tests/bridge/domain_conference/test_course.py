@@ -1,0 +1,93 @@
+"""The course of a conference: events in, snapshot and effects out."""
+
+from __future__ import annotations
+
+from bridge.domain.conference import Span
+from bridge.domain.course import start
+from bridge.domain.happenings import (
+    PostCard,
+    PostStatus,
+    Say,
+    ScribeFailed,
+    ScribeStopped,
+    WishRead,
+)
+from bridge.domain.wish import Wish
+from tests.support.course import ALICE, T0, Call
+
+
+def test_start_shows_card_and_status() -> None:
+    call = Call(captions=True, transcript=True, language="en", spoken_language="en-GB")
+    assert call.effects == (PostCard(0), PostStatus())
+    assert call.c.listening
+    assert call.c.open
+    assert call.c.spans == (Span(0),)
+    assert (call.c.language, call.c.spoken_language) == ("en", "en-GB")
+
+
+def test_the_wish_ends_a_call_or_changes_it() -> None:
+    call = Call()
+    assert call.do(WishRead(wish=Wish(active=True))) == ()
+    effects = call.do(WishRead(wish=Wish(transcript=True, language="en")))
+    assert effects == (PostCard(1), PostStatus())
+    assert (call.c.listening, call.c.language) == (True, "en")
+    assert call.do(WishRead(wish=Wish(transcript=True, language="en"))) == ()
+    assert call.do(WishRead(wish=Wish(active=False)))[:2] == (PostCard(2), PostStatus())
+    assert call.c.phase == "ending"
+    assert call.do(WishRead(wish=Wish(active=False))) == ()
+
+
+def test_the_record_holds_what_was_said_while_it_was_wished_for() -> None:
+    call = Call(transcript=False)
+    assert not call.c.takes(0, 500)
+    call.do(WishRead(wish=Wish(transcript=True)), 10_000)
+    call.do(WishRead(wish=Wish(transcript=False)), 10_000)
+    call.do(WishRead(wish=Wish(transcript=True)), 10_000)
+    assert call.c.spans == (Span(10_000, 20_000), Span(30_000))
+    taken = [call.c.takes(at, at + 1000) for at in (9_500, 10_000, 19_000, 19_500, 30_000, 99_000)]
+    assert taken == [False, True, True, False, True, True]
+
+
+def test_a_scribe_that_fails_is_told_of_once() -> None:
+    call = Call(transcript=True)
+    assert call.do(ScribeFailed()) == (Say("scribe.failed"),)
+    assert call.do(ScribeFailed()) == ()
+    assert Call().do(ScribeFailed()) == ()
+
+
+def test_what_a_scribe_lacks_in_an_encrypted_call_is_told_once_each() -> None:
+    call = Call(transcript=True)
+    assert call.do(ScribeFailed(reason="no_key")) == (Say("scribe.no_key"),)
+    assert call.do(ScribeFailed(reason="no_member")) == (Say("scribe.no_member"),)
+    assert call.do(ScribeFailed(reason="no_key")) == ()
+
+
+def test_an_encrypted_call_is_told_who_listens_before_they_do() -> None:
+    call = Call()
+    assert call.do(WishRead(wish=Wish(), encrypted=True)) != ()
+    effects = call.do(WishRead(wish=Wish(captions=True), encrypted=True))
+    assert effects[-1] == Say("scribe.encrypted")
+    assert Say("scribe.encrypted") not in call.do(WishRead(wish=Wish(), encrypted=True))
+    assert Say("scribe.encrypted") not in call.do(WishRead(wish=Wish(captions=True)))
+    assert call.c.encrypted  # for ever: a room's encryption is never taken back
+
+
+def test_an_encrypted_call_that_is_written_down_from_the_start_says_so_at_once() -> None:
+    wish = Wish(transcript=True)
+    _, effects = start(
+        conference="c1",
+        room_id="!r",
+        by=ALICE,
+        display_name="Alice",
+        wish=wish,
+        now_ms=T0,
+        encrypted=True,
+    )
+    assert effects == (PostCard(0), PostStatus(), Say("scribe.encrypted"))
+
+
+def test_scribe_stopped_in_a_running_call_is_the_reconcilers_business() -> None:
+    call = Call(transcript=True)
+    before = call.c
+    assert call.do(ScribeStopped()) == ()
+    assert call.c == before
