@@ -1,6 +1,6 @@
 """The routing table of one room: publications, subscriptions, and the feedback between them."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable
 
 from sfu.room.drops import Drop, DropCounts
@@ -15,6 +15,7 @@ from sfu.room.events import (
 from sfu.room.feedback import Feedback
 from sfu.room.ports import FEEDBACK_SSRC, Batches, ClientSource, Codec, Kind, Outbox
 from sfu.room.publication import Publication
+from sfu.room.quality import Traffic
 from sfu.room.receiver import Receiver, Stream, StreamLimit
 from sfu.room.routes import Routes
 from sfu.room.speakers import Speakers
@@ -148,6 +149,23 @@ class Forwarding:
             self._routes.remove_subscription(subscription)
         self._routes.receivers.pop(peer_key, None)
         self._feedback.estimates.pop(peer_key, None)
+
+    def traffic(self) -> dict[Hashable, Traffic]:
+        """What each peer sends and receives."""
+        found: defaultdict[Hashable, Traffic] = defaultdict(Traffic)
+        for publication in self._routes.publications.values():
+            own = found[publication.upstream]
+            for layer in publication.stats:
+                own.received += layer.packets
+                own.lost += layer.lost
+                own.jitter = max(own.jitter, layer.jitter)
+        for (downstream, _), subscription in self._routes.by_ssrc.items():
+            if subscription.flows:
+                own = found[downstream]
+                own.losses += subscription.stats.loss
+                own.subscriptions += 1
+                own.rtt = max(own.rtt, subscription.stats.rtt)
+        return found
 
     def bitrate_estimate(self, peer_key: Hashable) -> int | None:
         """The last REMB of a subscriber, bit/s. One input among others: it is often too low."""

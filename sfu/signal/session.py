@@ -10,6 +10,7 @@ from livekit.protocol import models, rtc
 
 from sfu.room.forwarding import Codec, Subscription
 from sfu.room.participant import Participant, Track
+from sfu.room.quality import Traffic
 from sfu.signal.messages import Join
 from sfu.signal.sdp import Section
 from sfu.signal.token import Claims
@@ -144,6 +145,9 @@ class Session:
     data_handles: dict[str, int] = field(default_factory=dict)
     """Data track sid -> the handle in the packets this client gets of it."""
     next_data_handle: int = 1
+    traffic: Traffic = field(default_factory=Traffic)
+    """As it was at the last look at the connection's quality."""
+    quality: rtc.ConnectionQualityInfo | None = None
     audience: rtc.SubscriptionPermission | None = None
     """Who may see this client's tracks, as it said last."""
     told_subscribed: set[str] = field(default_factory=set)

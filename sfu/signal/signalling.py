@@ -13,7 +13,7 @@ from livekit.protocol import models, rtc
 
 from sfu.room.participant import Participant, State
 from sfu.room.room import Room
-from sfu.signal import datatracks, messages, subscribing
+from sfu.signal import datatracks, messages, quality, subscribing
 from sfu.signal.session import Connection, Moment, PeerKey, Role, Session, Surroundings
 from sfu.signal.token import Claims
 
@@ -40,6 +40,8 @@ class Signalling:
         self.resume_timeout_s = resume_timeout_s
         self.sessions: dict[str, Session] = {}
         self.prefer_tcp: set[str] = set()
+        self.quality_at = float("-inf")
+        """When the connections are judged next."""
         self._changed: dict[str, Participant] = {}
         self._departed: list[models.ParticipantInfo] = []
 
@@ -60,6 +62,7 @@ class Signalling:
         for track in self.room.tracks():
             subscribing.reconcile(self, session, track)
         datatracks.entered(self, session)
+        quality.entered(self, session)
         if not session.single:
             self.connection(session, "subscriber").open_channels()
             session.down.stale = True
@@ -244,7 +247,7 @@ class Signalling:
             session.send(rtc.SignalResponse(update=rtc.ParticipantUpdate(participants=infos)))
 
     def tick(self, now: Moment) -> None:
-        """Sessions nobody came back to end; tokens are renewed."""
+        """Sessions nobody came back to end; tokens are renewed; connections are judged."""
         for session in list(self.sessions.values()):
             lost = session.lost_at
             if lost is not None and now.monotonic - lost >= self.resume_timeout_s:
@@ -253,6 +256,7 @@ class Signalling:
                 session.refresh_at = now.monotonic + REFRESH_INTERVAL_S
                 token = self.around.refreshed_token(session)
                 session.send(rtc.SignalResponse(refresh_token=token))
+        quality.look(self, now)
 
 
 def _server_info() -> models.ServerInfo:

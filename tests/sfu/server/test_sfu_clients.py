@@ -376,3 +376,15 @@ async def _until_full_size(stream: rtc.VideoStream, full: bool) -> None:
         while fitting < 3:
             frame = (await anext(stream)).frame
             fitting = fitting + 1 if (frame.width == 640) is full else 0
+
+
+async def test_the_quality_of_connections_is_told(sfu: Sfu, room: str) -> None:
+    async with people(sfu, room, "alice") as (alice,):
+        told: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
+        alice.on(
+            "connection_quality_changed",
+            lambda participant, quality: told.put_nowait((participant.identity, quality)),
+        )
+        async with people(sfu, room, "bob"), asyncio.timeout(LIMIT_S):
+            while await told.get() != ("bob", rtc.ConnectionQuality.QUALITY_EXCELLENT):
+                pass
