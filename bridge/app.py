@@ -52,6 +52,7 @@ from bridge.rooms.house import House, Stores
 from bridge.rooms.janitor import Janitor
 from bridge.rooms.leaves import Leaves
 from bridge.rooms.media_keys import MediaKeys
+from bridge.rooms.moderation import Hands, OtherSites
 from bridge.rooms.own_key import OwnKey
 from bridge.rooms.reconcile import Reconciler
 from bridge.rooms.sites import Sites
@@ -213,13 +214,23 @@ def _wired(
     reconciler = Reconciler(house, stores, media, hearing, take=rooms.take, members=homeserver)
     callout = CallOut(house, stores, own)
     hangup = HangUp(house, stores, homeserver)
-    errands = Errands(stores, media, homeserver, callout=callout, hangup=hangup, take=rooms.take)
+    hands = Hands(stores, media)
     sites = Sites.of(
         house,
         stores,
         homeserver,
         take=rooms.take,
+        hands=hands,
         device_id=crypto.device_id if crypto else DEVICE_ID,
+    )
+    errands = Errands(
+        stores,
+        hands,
+        OtherSites(stores, sites.links),
+        homeserver,
+        callout=callout,
+        hangup=hangup,
+        take=rooms.take,
     )
     admission = Admission(
         settings,

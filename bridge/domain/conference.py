@@ -134,6 +134,11 @@ class Conference:
         """One stay for each person who was ever in the call, wherever."""
         return one_each((*self.stays, *_elsewhere(self.stays, self.away)))
 
+    def sites_of(self, user_id: str) -> tuple[str, ...]:
+        """The other sites at whose media servers somebody is in the call now."""
+        theirs = [s.site for s in self.away if s.user_id == user_id and s.left_ms is None]
+        return tuple(dict.fromkeys(theirs))
+
     @property
     def away(self) -> tuple[Stay, ...]:
         """Who is or was at other sites' media servers.

@@ -4,7 +4,8 @@
 2. Its server is admitted (`federation.allow_servers`), and is not ours.
 3. The request is of the agreed shape and size (messages.py).
 4. We are in the room, and so is the other site.
-5. It says nothing of people who are not its own (`federation.speaks_for`).
+5. It says nothing of people who are not its own (`federation.speaks_for`), and asks for mutes and
+   removals in the name of its own server's members alone.
 
 Whatever fails is answered with a Matrix error, and written to the log where it should not happen
 between honest bridges. The homeservers prove `origin`: the door never takes it from a body.
@@ -23,15 +24,24 @@ from prometheus_client import Counter
 from bridge.domain import federation
 from bridge.domain.policy import server_admitted
 from bridge.errors import ColloqueError
+from bridge.ids import server_of
 from bridge.matrix.answers import matrix_error, read_object, refusal
 from bridge.matrix.limits import Rate, RateLimit
 from bridge.peers import messages
-from bridge.peers.messages import PREFIX, InvalidMessage, Page, PageAsked, RoomReport
+from bridge.peers.messages import (
+    PREFIX,
+    InvalidMessage,
+    ModerateAsked,
+    Moderated,
+    Page,
+    PageAsked,
+    RoomReport,
+)
 
 log = logging.getLogger(__name__)
 
 RATE = Rate(per_second=10.0, burst=30)
-KINDS = ("report", "utterances")
+KINDS = ("report", "utterances", "moderate")
 
 ASKED = Counter("colloque_peer_requests_total", "Requests of other bridges.", ["outcome"])
 
@@ -51,8 +61,17 @@ class Rooms(Protocol):
         """A page of what was said here; None for a call we do not know."""
 
 
+class Moderation(Protocol):
+    """What the door needs to have somebody muted or removed."""
+
+    async def moderate(self, asked: ModerateAsked) -> Moderated:
+        """Do it, if the asker may in this room. Raises Unavailable."""
+
+
 class Members(Protocol):
     """What the door asks of the homeserver."""
+
+    async def is_joined(self, room_id: str, user_id: str) -> bool: ...
 
     async def is_server_joined(self, room_id: str, server: str) -> bool: ...
 
@@ -75,6 +94,7 @@ class Door:
         allow_servers: Sequence[str],
         rooms: Rooms,
         members: Members,
+        moderation: Moderation,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -82,6 +102,7 @@ class Door:
         self._allow = allow_servers
         self._rooms = rooms
         self._members = members
+        self._moderation = moderation
         self._clock = clock
         self._rates = RateLimit(RATE, capacity=5_000)
 
@@ -108,6 +129,8 @@ class Door:
                     answer = await self._report(origin, messages.room_report(body))
                 case "utterances":
                     answer = await self._page(origin, messages.page_asked(body))
+                case "moderate":
+                    answer = await self._moderate(origin, messages.moderate_asked(body))
                 case _:
                     raise Denied(404, "EU.COLLOQUE.UNKNOWN", "No such request.")
         except InvalidMessage as error:
@@ -130,6 +153,21 @@ class Door:
         if page is None:
             raise Denied(404, "M_NOT_FOUND", "No such call here.")
         return messages.page_body(page)
+
+    async def _moderate(self, origin: str, asked: ModerateAsked) -> Content:
+        await self._common(origin, asked.room_id)
+        # Not for guests of a server without a bridge either: a site could name any moderator.
+        theirs = server_of(asked.asked_by) == origin
+        if not theirs or not await self._members.is_joined(asked.room_id, asked.asked_by):
+            log.warning(
+                "%s asks to %s somebody in room %s for %s, who is not its own or not there",
+                origin,
+                asked.what,
+                asked.room_id,
+                asked.asked_by,
+            )
+            raise Denied(403, "M_FORBIDDEN", "You ask for somebody who is not yours.")
+        return messages.moderated_body(await self._moderation.moderate(asked))
 
     async def _common(self, origin: str, room_id: str) -> set[str]:
         """The servers with a bridge in this room, the other's and ours among them."""

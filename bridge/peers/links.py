@@ -16,7 +16,14 @@ from typing import Any, Protocol
 
 from bridge.errors import Unavailable
 from bridge.peers import messages
-from bridge.peers.messages import InvalidMessage, Page, PageAsked, RoomReport
+from bridge.peers.messages import (
+    InvalidMessage,
+    ModerateAsked,
+    Moderated,
+    Page,
+    PageAsked,
+    RoomReport,
+)
 from bridge.peers.way import Refusal
 
 log = logging.getLogger(__name__)
@@ -100,10 +107,19 @@ class Links:
 
     async def page(self, server: str, asked: PageAsked) -> Page:
         """Ask for a page. Raises Unavailable, Refusal or InvalidMessage."""
+        body = messages.page_asked_body(asked)
+        return messages.page(await self._ask(server, "utterances", body))
+
+    async def moderate(self, server: str, asked: ModerateAsked) -> Moderated:
+        """Have somebody muted or removed. Raises Unavailable, Refusal or InvalidMessage."""
+        body = messages.moderate_asked_body(asked)
+        return messages.moderated(await self._ask(server, "moderate", body))
+
+    async def _ask(self, server: str, kind: str, body: dict[str, Any]) -> dict[str, Any]:
         link = self._link(server)
         if link is None:
             raise Unavailable("homeserver_unavailable")
-        return messages.page(await link.ask("utterances", messages.page_asked_body(asked)))
+        return await link.ask(kind, body)
 
     def _link(self, server: str) -> _Link | None:
         link = self._links.get(server)

@@ -1,9 +1,10 @@
 """What bridges say to each other, as JSON. Pure; whatever cannot be read raises InvalidMessage.
 
-Two requests, each with its answer, docs/protocol.md "Between bridges":
+Three requests, each with its answer, docs/protocol.md "Between bridges":
 
     report      how we stand in one room            -> how you stand there
     utterances  what was said at your site, a page  -> the page
+    moderate    mute or remove somebody there       -> what became of it
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from bridge.domain.federation import MAX_TERM, Call, End, Part, Person, Report, Stand
 
@@ -35,6 +36,9 @@ _SERVER = re.compile(r"[A-Za-z0-9.:\[\]-]{1,230}")
 _USER = re.compile(r"@[\x21-\x39\x3b-\x7e]{1,128}:[A-Za-z0-9.:\[\]-]{1,230}")
 _EVENT = re.compile(r"\$[\x21-\x7e]{1,254}")
 _T = TypeVar("_T")
+
+Measure = Literal["mute", "remove"]
+Outcome = Literal["done", "absent", "refused"]
 
 
 class InvalidMessage(ValueError):
@@ -87,6 +91,29 @@ class Page:
     total: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModerateAsked:
+    """Somebody who is in the call at the other site is to be muted there, or removed.
+
+    `asked_by`: who asked for it, in the message `event`.
+    """
+
+    room_id: str
+    call: str
+    what: Measure
+    user_id: str
+    asked_by: str
+    event: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moderated:
+    """What became of it. `count`: microphones that are there, or connections that were ended."""
+
+    outcome: Outcome
+    count: int = 0
+
+
 # ---- writing
 
 
@@ -120,6 +147,16 @@ def page_asked_body(asked: PageAsked) -> dict[str, Any]:
 def page_body(page: Page) -> dict[str, Any]:
     """The answer to it."""
     return {"version": VERSION, **dataclasses.asdict(page)}
+
+
+def moderate_asked_body(asked: ModerateAsked) -> dict[str, Any]:
+    """The body of a `moderate` request."""
+    return {"version": VERSION, **dataclasses.asdict(asked)}
+
+
+def moderated_body(moderated: Moderated) -> dict[str, Any]:
+    """The answer to it."""
+    return {"version": VERSION, **dataclasses.asdict(moderated)}
 
 
 # ---- reading
@@ -162,6 +199,28 @@ def page(body: Mapping[str, Any]) -> Page:
     _check_version(body)
     return Page(
         said=_list(body, "said", _said, PAGE), total=_number(body, "total", 0, MAX_UTTERANCES)
+    )
+
+
+def moderate_asked(body: Mapping[str, Any]) -> ModerateAsked:
+    """Read the body of a `moderate` request."""
+    _check_version(body)
+    return ModerateAsked(
+        room_id=_room(body),
+        call=_matching(body, "call", _ID),
+        what=_choice(body, "what", get_args(Measure)),
+        user_id=_matching(body, "user_id", _USER),
+        asked_by=_matching(body, "asked_by", _USER),
+        event=_matching(body, "event", _EVENT),
+    )
+
+
+def moderated(body: Mapping[str, Any]) -> Moderated:
+    """Read the answer to it."""
+    _check_version(body)
+    return Moderated(
+        outcome=_choice(body, "outcome", get_args(Outcome)),
+        count=_number(body, "count", 0, 1_000_000),
     )
 
 
@@ -270,6 +329,13 @@ def _matching(
     if not isinstance(value, str) or not form.fullmatch(value):
         raise InvalidMessage(f"{key} is not of the right form")
     return value
+
+
+def _choice(body: Mapping[str, Any], key: str, choices: tuple[_T, ...]) -> _T:
+    for choice in choices:
+        if body.get(key) == choice:
+            return choice
+    raise InvalidMessage(f"{key} is none of {', '.join(map(str, choices))}")
 
 
 def _text(body: Mapping[str, Any], key: str, longest: int) -> str:

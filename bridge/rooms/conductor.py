@@ -20,7 +20,16 @@ from bridge.domain import happenings, wish
 from bridge.domain.conference import Conference
 from bridge.ids import ROOM_CALL
 from bridge.matrix import wire
-from bridge.rooms import agreement, entrance, mapping, memberships, news, outcomes, requests
+from bridge.rooms import (
+    agreement,
+    entrance,
+    mapping,
+    memberships,
+    moderation,
+    news,
+    outcomes,
+    requests,
+)
 from bridge.rooms import facts as room_facts
 from bridge.rooms.gather import Asked, Gathered, Gatherer, Homeserver, News, named
 from bridge.rooms.house import House, Stores
@@ -128,6 +137,8 @@ class Conductor:
                 await agreement.peers_heard(ledger, told)
             case news.ShareTaken():
                 await agreement.share_taken(ledger, told)
+            case news.PutOut():
+                await moderation.put_out(ledger, told)
             case _:
                 await self._media(ledger, told, gathered.grant)
 

@@ -14,13 +14,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from bridge.errors import Unavailable
-from bridge.ids import media_room
 from bridge.matrix.client import HomeserverError
-from bridge.media.server import MediaParticipant
 from bridge.rooms import news
 from bridge.rooms.callout import CallOut
 from bridge.rooms.hangup import HangUp
 from bridge.rooms.house import Stores
+from bridge.rooms.moderation import Hands, OtherSites
 from bridge.rooms.news import CameBack
 from bridge.rooms.turns import Turns
 from bridge.store.database import DATABASE_ERRORS
@@ -33,16 +32,6 @@ LOOK_S = 2.0
 REST_S = 0.5
 PATIENCE_MS = 20_000
 """How long an errand waits for a part that does not answer, before that is said."""
-
-
-class Media(Protocol):
-    """What errands ask of bridge.media.server.MediaServer."""
-
-    async def participants(self, name: str) -> list[MediaParticipant]: ...
-    async def mute(
-        self, name: str, identity: str, track_sid: str, *, muted: bool = True
-    ) -> bool: ...
-    async def remove(self, name: str, identity: str) -> bool: ...
 
 
 class Homeserver(Protocol):
@@ -58,7 +47,8 @@ class Errands:
     def __init__(
         self,
         stores: Stores,
-        media: Media,
+        hands: Hands,
+        other_sites: OtherSites,
         homeserver: Homeserver,
         *,
         callout: CallOut,
@@ -68,7 +58,8 @@ class Errands:
         look_s: float = LOOK_S,
     ) -> None:
         self._stores = stores
-        self._media = media
+        self._hands = hands
+        self._other_sites = other_sites
         self._homeserver = homeserver
         self._take = take
         self._clock_ms = clock_ms
@@ -122,27 +113,19 @@ class Errands:
         return CameBack(errand.id, "unavailable") if late and asked else None
 
     async def _mute(self, errand: Errand) -> CameBack:
-        name = media_room(errand.room_id)
-        present = await self._of_person(errand)
-        for participant in present:
-            for track in participant.tracks:
-                if track.source == "MICROPHONE" and not track.muted:
-                    await self._media.mute(name, participant.identity, track.sid)
-        microphones = [t for p in present for t in p.tracks if t.source == "MICROPHONE"]
-        # All that are there, muted by us or not: after a restart ours look like their own.
-        return CameBack(errand.id, "done" if present else "absent", len(microphones))
+        here = await self._hands.take("mute", errand.room_id, errand.content["user_id"])
+        there = await self._other_sites.ask("mute", errand)
+        if there.refused:
+            return CameBack(errand.id, "elsewhere", site=there.refused)
+        found = here.connections or there.there
+        return CameBack(errand.id, "done" if found else "absent", here.count + there.count)
 
     async def _remove(self, errand: Errand) -> CameBack:
-        present = await self._of_person(errand)
-        for participant in present:
-            await self._media.remove(media_room(errand.room_id), participant.identity)
-        return CameBack(errand.id, "done", len(present))
-
-    async def _of_person(self, errand: Errand) -> list[MediaParticipant]:
-        grants = await self._stores.grants.of_user(errand.room_id, errand.content["user_id"])
-        identities = {grant.identity for grant in grants}
-        present = await self._media.participants(media_room(errand.room_id))
-        return [participant for participant in present if participant.identity in identities]
+        here = await self._hands.take("remove", errand.room_id, errand.content["user_id"])
+        there = await self._other_sites.ask("remove", errand)
+        if there.refused:
+            return CameBack(errand.id, "elsewhere", site=there.refused)
+        return CameBack(errand.id, "done", here.count + there.count)
 
     async def _invite(self, errand: Errand) -> CameBack:
         user_id = errand.content["user_id"]

@@ -74,6 +74,7 @@ News = (
     | news.SessionChanged
     | news.Peers
     | news.ShareTaken
+    | news.PutOut
 )
 
 

@@ -78,13 +78,15 @@ class Knocked:
 class CameBack:
     """An errand was carried out, or could not be. `count`: how many it touched.
 
-    `event_id`: what it put into the room. Outcome "ready": it goes on, and this is its first half.
+    `event_id`: what it put into the room. `site`: which other site would not.
+    Outcome "ready": it goes on, and this is its first half.
     """
 
     errand: str
     outcome: str
     count: int = 0
     event_id: str = ""
+    site: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,16 @@ class ShareTaken:
     utterances: int
 
 
-PeerNews = Peers | ShareTaken
+@dataclass(frozen=True, slots=True)
+class PutOut:
+    """Another site was asked to remove somebody from this call, and asks us: they are here."""
+
+    call: str
+    user_id: str
+    asked_by: str
+
+
+PeerNews = Peers | ShareTaken | PutOut
 MediaNews = Joined | Left | Finished | Closed | Gone | Due | Knocked | CameBack | Reread | Ghost
 ScribeNews = Heard | SessionChanged
 
@@ -179,6 +190,7 @@ def media(payload: Mapping[str, Any]) -> MediaNews | None:
                 _text(payload, "outcome"),
                 _number(payload, "count", 0),
                 _text(payload, "event_id", may_be_empty=True),
+                _text(payload, "site", may_be_empty=True),
             )
         case "colloque.reread":
             return Reread()
@@ -188,7 +200,7 @@ def media(payload: Mapping[str, Any]) -> MediaNews | None:
 
 
 def peer(payload: Mapping[str, Any]) -> PeerNews | None:
-    """An entry of `peers` or `share_taken` below."""
+    """An entry of `peers`, `share_taken` or `put_out` below."""
     match payload.get("event"):
         case "peers":
             return _peers(payload)
@@ -198,6 +210,10 @@ def peer(payload: Mapping[str, Any]) -> PeerNews | None:
                 _text(payload, "site"),
                 _number(payload, "taken"),
                 _number(payload, "utterances"),
+            )
+        case "put_out":
+            return PutOut(
+                _text(payload, "call"), _text(payload, "user_id"), _text(payload, "asked_by")
             )
     return None
 
@@ -304,6 +320,17 @@ def share_taken(room_id: str, conference: str, site: str, taken: int, utterances
         "utterances": utterances,
     }
     return NewEntry(room_id, "peer", f"share:{conference}:{site}:{taken}", payload)
+
+
+def put_out(asked: messages.ModerateAsked) -> NewEntry:
+    """Entry for a removal another site asks for; one for each person and message that asked."""
+    payload = {
+        "event": "put_out",
+        "call": asked.call,
+        "user_id": asked.user_id,
+        "asked_by": asked.asked_by,
+    }
+    return NewEntry(asked.room_id, "peer", f"put_out:{asked.event}:{asked.user_id}", payload)
 
 
 def _peers(payload: Mapping[str, Any]) -> Peers:

@@ -15,6 +15,8 @@ _SENTENCES: Mapping[tuple[str, str], str] = {
     ("mute", "done"): "mute.done",
     ("mute", "absent"): "person.absent",
     ("mute", "unavailable"): "media_unavailable",
+    ("mute", "elsewhere"): "moderate.elsewhere",
+    ("remove", "elsewhere"): "moderate.elsewhere",
     ("remove", "done"): "remove.done",
     ("remove", "unavailable"): "remove.later",
     ("invite", "done"): "invite.done",
@@ -41,7 +43,7 @@ async def tell(ledger: Ledger, told: news.CameBack) -> None:
     key = _SENTENCES[errand.kind, told.outcome]
     if key == "mute.done" and not told.count:
         key = "mute.nothing"
-    _answer(ledger, errand, key)
+    _answer(ledger, errand, key, site=told.site)
     if key == "invite.done" and ledger.running:
         await _call_invited(ledger, errand)
 
@@ -85,12 +87,12 @@ async def _call_invited(ledger: Ledger, errand: Errand) -> None:
         await ledger.apply(ledger.running, asked)
 
 
-def _answer(ledger: Ledger, errand: Errand, key: str) -> None:
+def _answer(ledger: Ledger, errand: Errand, key: str, *, site: str) -> None:
     content = errand.content
     ledger.answer(
         key,
         content["language"],
-        {"name": content["name"], "user_id": content["user_id"]},
+        {"name": content["name"], "user_id": content["user_id"], "site": site},
         reply_to=content["reply_to"],
         thread_root=content["thread_root"],
     )

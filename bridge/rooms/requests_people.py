@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bridge.domain import policy
 from bridge.domain.happenings import Admit, PersonAdmittedAgain, PersonRemoved
 from bridge.rooms import requests_ring
 from bridge.rooms.asking import Asking
+from bridge.rooms.moderation import moderates
 
 
 async def mute(asking: Asking) -> None:
@@ -87,11 +87,4 @@ def _somebody_in_the_call(asking: Asking) -> str | None:
 
 
 def _moderates(asking: Asking, person: str) -> bool:
-    removed = asking.running.removed if asking.running else ()
-    return policy.may_moderate(
-        asking.message.sender,
-        person,
-        # Who started the call and was put out of it moderates it no longer.
-        started_by="" if asking.started_by in removed else asking.started_by,
-        power=asking.ledger.facts.power,
-    )
+    return moderates(asking.running, asking.ledger.facts, asking.message.sender, person)

@@ -18,6 +18,7 @@ from bridge.peers.links import Links, Revs
 from bridge.peers.way import FedProxy, ToDevice, Way
 from bridge.rooms.exchange import Exchange
 from bridge.rooms.house import House, Stores
+from bridge.rooms.moderation import Hands, Moderation
 from bridge.rooms.shares import Shares
 from bridge.store.inbox import NewEntry
 
@@ -41,6 +42,7 @@ class Sites:
         stores: Stores,
         homeserver: Homeserver,
         *,
+        hands: Hands,
         take: Callable[[Sequence[NewEntry]], Awaitable[None]],
         device_id: str,
     ) -> Sites:
@@ -49,7 +51,8 @@ class Sites:
         exchange = Exchange(
             house, stores, take=take, tell=lambda server, told: links.tell(server, told), revs=revs
         )
-        doorway = Door(house.server_name, house.allow_servers, exchange, homeserver)
+        moderation = Moderation(house, stores, hands, take=take)
+        doorway = Door(house.server_name, house.allow_servers, exchange, homeserver, moderation)
         to_device = ToDevice(homeserver, device_id, doorway.answer)
         links = Links(Way(FedProxy(homeserver), to_device), exchange.answered, revs)
         shares = Shares(house, stores, links, take=take)

@@ -164,6 +164,10 @@ SENTENCES: dict[str, str] = {
         "Only a moderator of the room, or the person who started the call, can do that, and not "
         "to somebody with more power in the room. Please ask a moderator."
     ),
+    "moderate.elsewhere": (
+        "{name} is in the call through the server {site}, which has not done it. "
+        "Ask a moderator whose account is on {site}."
+    ),
     "admit.done": "{name} may come into the call now.",
     "mute.done": "{name}’s microphone is off. They can switch it on again.",
     "mute.nothing": "{name} has no microphone on.",

@@ -174,6 +174,10 @@ SENTENCES: dict[str, str] = {
         "Seuls un modérateur du salon ou la personne qui a lancé l’appel peuvent faire cela, et "
         "pas à quelqu’un qui a plus de pouvoir dans le salon. Demandez à un modérateur."
     ),
+    "moderate.elsewhere": (
+        "{name} participe à l’appel par le serveur {site}, qui n’a pas donné suite. "
+        "Demandez à un modérateur dont le compte est sur {site}."
+    ),
     "admit.done": "{name} peut maintenant entrer dans l’appel.",
     "mute.done": "Le micro de {name} est coupé. Cette personne peut le rouvrir.",
     "mute.nothing": "{name} n’a pas de micro ouvert.",

@@ -26,10 +26,11 @@ from bridge.rooms.hangup import HangUp
 from bridge.rooms.hearing import Hearing, ScribeAccess, encrypted_calls
 from bridge.rooms.house import House, Stores
 from bridge.rooms.media_keys import MediaKeys
+from bridge.rooms.moderation import Hands, OtherSites
 from bridge.rooms.reconcile import Reconciler
 from bridge.rooms.worker import Rooms
 from bridge.store.database import open_database
-from tests.support.rooms_world import Bell, StandInMedia, StandInScribe
+from tests.support.rooms_world import Bell, NoLinks, StandInMedia, StandInScribe
 from tests.support.synapse import Synapse, free_ports
 
 
@@ -100,7 +101,8 @@ class Bridge:
         )
         errands = Errands(
             self.stores,
-            self.media,
+            Hands(self.stores, self.media),
+            OtherSites(self.stores, NoLinks()),
             homeserver,
             callout=CallOut(house, self.stores, place),
             hangup=HangUp(house, self.stores, homeserver, hold_ms=500),

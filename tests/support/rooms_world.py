@@ -24,6 +24,7 @@ from bridge.ids import media_room
 from bridge.matrix import wire
 from bridge.matrix.client import HomeserverError, Member
 from bridge.media.server import MediaParticipant, MediaRoom, MediaTrack
+from bridge.peers.messages import ModerateAsked, Moderated
 from bridge.rooms.callout import CallOut
 from bridge.rooms.conductor import Conductor
 from bridge.rooms.entrance import Entrance
@@ -34,6 +35,7 @@ from bridge.rooms.house import House, Stores
 from bridge.rooms.janitor import Janitor
 from bridge.rooms.ledger import read_conferences
 from bridge.rooms.media_keys import MediaKeys
+from bridge.rooms.moderation import Hands, Links, OtherSites
 from bridge.rooms.reconcile import Reconciler
 from bridge.rooms.worker import Rooms
 from bridge.store.database import open_database
@@ -277,6 +279,13 @@ class StandInScribe:
         self._bell.ring()
 
 
+class NoLinks:
+    """Of a bridge that is alone in its rooms: there is nobody it could ask."""
+
+    async def moderate(self, server: str, asked: ModerateAsked) -> Moderated:
+        raise AssertionError(f"{server} has no bridge")
+
+
 def state_event(kind: str, content: dict[str, Any], key: str = "") -> dict[str, Any]:
     return {"type": kind, "state_key": key, "sender": ALICE, "content": content}
 
@@ -343,9 +352,12 @@ class World:
             see_s=0.05,
             due_s=0.05,
         )
+        self.hands = Hands(self.stores, self.media)
+        self.links: Links = NoLinks()
         self.errands = Errands(
             self.stores,
-            self.media,
+            self.hands,
+            OtherSites(self.stores, self, site_s=2.0),
             self.homeserver,
             callout=CallOut(self.house, self.stores, self.own, clock_ms=lambda: self.now_ms),
             hangup=HangUp(self.house, self.stores, self.homeserver, clock_ms=lambda: self.now_ms),
@@ -362,6 +374,10 @@ class World:
             clock_ms=lambda: self.now_ms,
             look_s=0.05,
         )
+
+    async def moderate(self, server: str, asked: ModerateAsked) -> Moderated:
+        """What this bridge asks of another: through `links`, that a test may set."""
+        return await self.links.moderate(server, asked)
 
     def _new_id(self) -> str:
         name = f"conf-{self.now_ms - T0}"

@@ -14,6 +14,7 @@ from bridge.peers.door import Door
 from bridge.peers.links import Links, Revs
 from bridge.peers.way import Refusal
 from bridge.rooms.exchange import Exchange
+from bridge.rooms.moderation import Moderation
 from bridge.rooms.shares import Shares
 from tests.support.rooms_world import ROOM, World, Worlds, state_event
 
@@ -47,7 +48,11 @@ class Site:
             first_pause_s=0.02,
         )
         self.shares = Shares(house, stores, self.links, take=take, rest_s=0.05)
-        self.door = Door(house.server_name, house.allow_servers, self.exchange, self.sites)
+        self.world.links = self.links
+        moderation = Moderation(house, stores, self.world.hands, take=take)
+        self.door = Door(
+            house.server_name, house.allow_servers, self.exchange, self.sites, moderation
+        )
 
     @property
     def name(self) -> str:
@@ -90,9 +95,13 @@ class Sites:
     redacted: set[str] = field(default_factory=set)
     states: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     servers: set[str] = field(default_factory=set)
+    strangers: set[str] = field(default_factory=set)
 
     async def is_server_joined(self, room_id: str, server: str) -> bool:
         return server in self.servers
+
+    async def is_joined(self, room_id: str, user_id: str) -> bool:
+        return user_id not in self.strangers
 
     async def open(self, worlds: Worlds, *names: str) -> None:
         """Bridges of these servers, all in the room."""

@@ -11,6 +11,7 @@ def test_people_at_other_sites_are_present_and_keep_the_call_alive() -> None:
     call = Call()
     call.do(away(BOB))
     assert [(s.user_id, s.site) for s in call.c.present] == [(BOB, "b")]
+    assert (call.c.sites_of(BOB), call.c.sites_of(ALICE)) == (("b",), ())
     assert (call.c.empty_since_ms, call.c.card_due_ms) == (None, call.now_ms + CARD_PAUSE_MS)
     call.do(joined(ALICE, "P1"))
     call.do(ParticipantLeft(identity=f"{ALICE}:D", sid="P1"))
@@ -18,6 +19,7 @@ def test_people_at_other_sites_are_present_and_keep_the_call_alive() -> None:
     assert call.c.phase == "running"
     call.do(away())
     assert (call.c.present, call.c.empty_since_ms) == ((), call.now_ms)
+    assert call.c.sites_of(BOB) == ()
     call.do(away(), after_ms=59_000)
     assert call.c.phase == "running"
     call.do(Tick(), after_ms=1_000)

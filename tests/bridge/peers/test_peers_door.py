@@ -16,7 +16,7 @@ from bridge.domain.federation import Report
 from bridge.matrix.appservice import routes as appservice_routes
 from bridge.matrix.registration import Registration
 from bridge.peers import door, messages
-from bridge.peers.messages import PREFIX, Page, PageAsked, RoomReport
+from bridge.peers.messages import PREFIX, ModerateAsked, Moderated, Page, PageAsked, RoomReport
 from tests.support.rooms_world import ROOM, Worlds
 
 TOKEN = "the homeserver's token"
@@ -41,6 +41,13 @@ class StandInRooms:
 
     async def is_server_joined(self, room_id: str, server: str) -> bool:
         return server == "late"
+
+    async def is_joined(self, room_id: str, user_id: str) -> bool:
+        return user_id != "@gone:b"
+
+    async def moderate(self, asked: ModerateAsked) -> Moderated:
+        self.taken.append((asked.asked_by, asked))
+        return Moderated(outcome="done", count=1)
 
 
 @dataclass
@@ -77,7 +84,9 @@ async def doorway(worlds: Worlds) -> AsyncIterator[Doorway]:
     app = appservice_routes(world.stores.inbox, registration, lambda _: None, server_name="a")
     opened = Doorway("", aiohttp.ClientSession(), rooms)
     allow = ["b", "late", "c"]
-    app.add_routes(door.routes(door.Door("a", allow, rooms, rooms, clock=lambda: opened.now)))
+    app.add_routes(
+        door.routes(door.Door("a", allow, rooms, rooms, rooms, clock=lambda: opened.now))
+    )
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -210,5 +219,50 @@ async def test_pages_of_known_calls_only(doorway: Doorway) -> None:
 
 async def test_another_request_is_not_known(doorway: Doorway) -> None:
     rooms = doorway.rooms
-    asked = door.Door("a", ["*"], rooms, rooms)
+    asked = door.Door("a", ["*"], rooms, rooms, rooms)
     assert (await asked.answer("b", "anything", {}))[0] == 404
+
+
+def moderation(**fields: Any) -> dict[str, Any]:
+    asked = {"call": "c1", "what": "mute", "user_id": "@alice:a", "asked_by": "@bob:b"}
+    return {"version": 1, "room_id": ROOM, "event": "$e", **asked, **fields}
+
+
+async def test_a_site_has_people_muted_for_its_own_members(doorway: Doorway) -> None:
+    status, answer = await doorway.ask("moderate", moderation())
+    assert (status, answer) == (200, {"version": 1, "outcome": "done", "count": 1})
+    ((asked_by, asked),) = doorway.rooms.taken
+    assert (asked_by, asked.what, asked.user_id) == ("@bob:b", "mute", "@alice:a")
+
+
+@pytest.mark.parametrize(
+    "asked_by",
+    [
+        "@alice:a",  # ours
+        "@carol:c",  # of a server without a bridge here: any site could name its moderators
+        "@gone:b",  # their own, and not in the room
+    ],
+)
+async def test_nobody_is_muted_in_another_servers_name(
+    doorway: Doorway, asked_by: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        status, answer = await doorway.ask("moderate", moderation(asked_by=asked_by))
+    assert (status, answer["errcode"]) == (403, "M_FORBIDDEN")
+    assert doorway.rooms.taken == []
+    assert asked_by in caplog.text
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"what": "ban"}, {"what": 1}, {"user_id": "alice"}, {"event": "x"}, {"call": ""}]
+)
+async def test_moderation_of_another_shape_is_refused(
+    doorway: Doorway, wrong: dict[str, Any]
+) -> None:
+    assert (await doorway.ask("moderate", moderation(**wrong)))[0] == 400
+
+
+async def test_moderation_in_a_room_that_is_not_shared_is_refused(doorway: Doorway) -> None:
+    assert (await doorway.ask("moderate", moderation(room_id="!another")))[0] == 403
+    assert (await doorway.ask("moderate", moderation(), "c"))[0] == 403
+    assert doorway.rooms.taken == []

@@ -14,7 +14,7 @@ from bridge.errors import Unavailable
 from bridge.matrix.client import HomeserverError
 from bridge.peers import messages
 from bridge.peers.links import Links, Revs
-from bridge.peers.messages import PageAsked, RoomReport
+from bridge.peers.messages import ModerateAsked, Moderated, PageAsked, RoomReport
 from bridge.peers.way import AGAIN_S, TO_DEVICE, FedProxy, Refusal, ToDevice, Way
 
 Body = dict[str, Any]
@@ -37,6 +37,8 @@ class Peer:
             raise self.fails.pop(0)
         if kind == "utterances":
             return {"version": 1, "said": [], "total": 0}
+        if kind == "moderate":
+            return {"version": 1, "outcome": "done", "count": 2}
         answer = RoomReport(room_id=body["room_id"], report=Report(), rev=1, seen=self.seen)
         return messages.report_body(answer)
 
@@ -131,6 +133,16 @@ async def test_pages_are_asked_for() -> None:
         page = await links.page("b", PageAsked(room_id="!1", call="c", skip=3))
     assert page.total == 0
     assert peer.asked[0][2] == {"version": 1, "room_id": "!1", "call": "c", "skip": 3}
+
+
+async def test_moderation_is_asked_for() -> None:
+    peer = Peer()
+    asked = ModerateAsked(
+        room_id="!1", call="c", what="mute", user_id="@b:b", asked_by="@a:a", event="$e"
+    )
+    async with linked(peer, []) as links:
+        assert await links.moderate("b", asked) == Moderated(outcome="done", count=2)
+    assert messages.moderate_asked(peer.asked[0][2]) == asked
 
 
 # ---- the ways

@@ -73,7 +73,7 @@ async def _end(folder: Path, authority: Path, worlds: Worlds, stack: AsyncExitSt
     )
     homeserver = Homeserver(synapse.client_url, server, granted)
     rooms = StandInRooms()
-    doorway = Door(server, ["*"], rooms, rooms)
+    doorway = Door(server, ["*"], rooms, rooms, rooms)
     to_device = ToDevice(homeserver, "COLLOQUE", doorway.answer)
     stack.push_async_callback(homeserver.close)
     stack.push_async_callback(to_device.close)
