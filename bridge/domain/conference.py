@@ -247,6 +247,19 @@ def from_json(snapshot: Mapping[str, Any]) -> Conference:
     return Conference(**values)
 
 
+def read_conferences(snapshot: Mapping[str, Any] | None) -> list[Conference]:
+    """The conferences in a room's stored snapshot, the newest first."""
+    if snapshot is None:
+        return []
+    return [from_json(one) for one in (snapshot, *snapshot.get("earlier", ()))]
+
+
+def write_conferences(conferences: list[Conference]) -> dict[str, Any]:
+    """The snapshot to store: the newest, with the ones before it under `earlier`."""
+    newest, *earlier = (to_json(conference) for conference in conferences)
+    return {**newest, "earlier": earlier}
+
+
 def _elsewhere(here: Sequence[Stay], away: Sequence[Stay]) -> list[Stay]:
     """Those away who are not here too: one person, one place."""
     known = {stay.user_id for stay in here}

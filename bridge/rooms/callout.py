@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from bridge.domain.conference import read_conferences
 from bridge.domain.membership import Membership
 from bridge.domain.ringing import Ring
 from bridge.matrix.client import HomeserverError
 from bridge.matrix.own_membership import TooManyCalls
 from bridge.rooms import facts as room_facts
 from bridge.rooms.house import House, Stores
-from bridge.rooms.ledger import read_conferences
 from bridge.rooms.memberships import picture
 from bridge.rooms.news import CameBack
 from bridge.store.errands import Errand

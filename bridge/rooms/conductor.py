@@ -35,6 +35,7 @@ from bridge.rooms.gather import Asked, Gathered, Gatherer, Homeserver, News, nam
 from bridge.rooms.house import House, Stores
 from bridge.rooms.ledger import Ledger
 from bridge.rooms.requests import TOO_OLD_MS
+from bridge.rooms.saying import sentence_row
 from bridge.rooms.sealed import Unsealing
 from bridge.store.grants import Grant
 from bridge.store.inbox import Entry
@@ -102,7 +103,7 @@ class Conductor:
                 sentence = text.say("failed.command", language, command=typed, reference=reference)
             else:
                 sentence = text.say("failed.event", language, reference=reference)
-            row = Ledger.sentence(entry.room_id, f"failed:{reference}", sentence)
+            row = sentence_row(entry.room_id, f"failed:{reference}", sentence)
             await self._stores.outbox.put(conn, row, now_ms=self._clock_ms())
 
     # ---- acting, inside the transaction

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from bridge.domain import entry
-from bridge.domain.conference import Conference
+from bridge.domain.conference import Conference, read_conferences
 from bridge.domain.entry import Reason
 from bridge.errors import Refused, Unavailable
 from bridge.matrix.client import HomeserverError
@@ -19,7 +19,6 @@ from bridge.rooms import facts as room_facts
 from bridge.rooms import news
 from bridge.rooms.facts import Facts
 from bridge.rooms.house import House, Stores
-from bridge.rooms.ledger import read_conferences
 from bridge.store.grants import Grant
 from bridge.store.inbox import NewEntry
 

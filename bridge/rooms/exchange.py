@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from bridge.domain import federation
+from bridge.domain.conference import read_conferences
 from bridge.domain.federation import BEAT_MS, DEAD_MS, Report
 from bridge.errors import Unavailable
 from bridge.peers import messages
@@ -24,7 +25,7 @@ from bridge.peers.messages import Page, PageAsked, RoomReport
 from bridge.rooms import facts as room_facts
 from bridge.rooms import news
 from bridge.rooms.house import House, Stores
-from bridge.rooms.ledger import in_call, read_conferences
+from bridge.rooms.record import in_call
 from bridge.rooms.standing import Standing, standing
 from bridge.store.database import DATABASE_ERRORS
 from bridge.store.inbox import NewEntry

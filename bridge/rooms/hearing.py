@@ -17,14 +17,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bridge.domain.conference import Conference, scribe_identity
+from bridge.domain.conference import Conference, read_conferences, scribe_identity
 from bridge.errors import Unavailable
 from bridge.ids import media_room
 from bridge.matrix import wire
 from bridge.matrix.http import HomeserverError
 from bridge.rooms import news
 from bridge.rooms.facts import Facts
-from bridge.rooms.ledger import read_conferences
 from bridge.rooms.media_keys import HeldKey, MediaKeys
 from bridge.rooms.own_key import OwnKey
 from bridge.store.conferences import Conferences

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from bridge.domain.conference import read_conferences
 from bridge.domain.membership import Membership, Picture
 from bridge.errors import Unavailable
 from bridge.ids import media_room
@@ -23,7 +24,6 @@ from bridge.media.server import MediaParticipant
 from bridge.rooms import facts as room_facts
 from bridge.rooms import memberships, news
 from bridge.rooms.house import House, Stores
-from bridge.rooms.ledger import read_conferences
 from bridge.store.database import DATABASE_ERRORS
 from bridge.store.inbox import NewEntry
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bridge.domain import policy
-from bridge.domain.conference import Conference
+from bridge.domain.conference import Conference, read_conferences
 from bridge.domain.happenings import PersonRemoved
 from bridge.errors import Unavailable
 from bridge.ids import media_room
@@ -24,7 +24,7 @@ from bridge.rooms import facts as room_facts
 from bridge.rooms import news
 from bridge.rooms.facts import Facts
 from bridge.rooms.house import House, Stores
-from bridge.rooms.ledger import Ledger, read_conferences
+from bridge.rooms.ledger import Ledger
 from bridge.store.errands import Errand
 from bridge.store.inbox import NewEntry
 

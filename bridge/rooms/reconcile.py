@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from bridge.domain.conference import Conference
+from bridge.domain.conference import Conference, read_conferences
 from bridge.errors import Unavailable
 from bridge.ids import media_room
 from bridge.media.server import MediaParticipant, MediaRoom
@@ -23,7 +23,6 @@ from bridge.rooms import facts as room_facts
 from bridge.rooms import news, occupancy
 from bridge.rooms.hearing import Hearing
 from bridge.rooms.house import House, Stores
-from bridge.rooms.ledger import read_conferences
 from bridge.rooms.occupancy import Call, Occupancy
 from bridge.rooms.turns import Turns
 from bridge.store.grants import Grant

@@ -17,7 +17,7 @@ from bridge.crypto import Crypto, Undecryptable
 from bridge.matrix import wire
 from bridge.rooms import facts as room_facts
 from bridge.rooms.house import House, Stores
-from bridge.rooms.ledger import Ledger
+from bridge.rooms.saying import sentence_row
 from bridge.store.inbox import Entry
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class Unsealing:
                     "encrypted.unreadable", language, name=facts.display_name(sender)
                 )
                 about = hashlib.sha256(f"{entry.room_id} {sender} {session}".encode()).hexdigest()
-                row = Ledger.sentence(entry.room_id, f"unreadable:{about[:24]}", sentence)
+                row = sentence_row(entry.room_id, f"unreadable:{about[:24]}", sentence)
                 await self._stores.outbox.put(conn, row, now_ms=now_ms)
             await self._stores.inbox.set_aside(conn, entry, reason)
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 from bridge.domain import federation
-from bridge.domain.conference import Conference
+from bridge.domain.conference import Conference, read_conferences
 from bridge.domain.joint import Share
 from bridge.errors import Unavailable
 from bridge.peers.messages import MAX_UTTERANCES, InvalidMessage, Page, PageAsked, Said
@@ -20,7 +20,6 @@ from bridge.peers.way import Refusal
 from bridge.rooms import facts as room_facts
 from bridge.rooms import news
 from bridge.rooms.house import House, Stores
-from bridge.rooms.ledger import read_conferences
 from bridge.rooms.turns import Turns
 from bridge.store.inbox import NewEntry
 from bridge.store.peer_utterances import PeerUtterance

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from bridge.domain import federation
-from bridge.domain.conference import Conference
+from bridge.domain.conference import Conference, read_conferences
 from bridge.domain.federation import End, Part, Person, Report, Stand
 from bridge.domain.joint import NO_CARD
 from bridge.domain.stays import Stay
@@ -16,7 +16,6 @@ from bridge.rooms import facts as room_facts
 from bridge.rooms.agreement import stand_of
 from bridge.rooms.facts import Facts
 from bridge.rooms.house import House, Stores
-from bridge.rooms.ledger import read_conferences
 
 _EMPTY = Report()
 

@@ -16,12 +16,12 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
 
+from bridge.domain.conference import read_conferences
 from bridge.errors import Unavailable
 from bridge.matrix.client import HomeserverError
 from bridge.rooms import news
 from bridge.rooms.conductor import Conductor
 from bridge.rooms.house import Stores
-from bridge.rooms.ledger import read_conferences
 from bridge.rooms.sealed import KEY_WAIT_MS
 from bridge.rooms.turns import Turns
 from bridge.store.database import DATABASE_ERRORS

@@ -19,6 +19,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from bridge.config import Conference, Database, Federation, Homeserver, Settings, Web
+from bridge.domain.conference import read_conferences
 from bridge.errors import Unavailable
 from bridge.ids import media_room
 from bridge.matrix import wire
@@ -33,7 +34,6 @@ from bridge.rooms.hangup import HangUp
 from bridge.rooms.hearing import Hearing, ScribeAccess, encrypted_calls
 from bridge.rooms.house import House, Stores
 from bridge.rooms.janitor import Janitor
-from bridge.rooms.ledger import read_conferences
 from bridge.rooms.media_keys import MediaKeys
 from bridge.rooms.moderation import Hands, Links, OtherSites
 from bridge.rooms.reconcile import Reconciler

@@ -1,0 +1,97 @@
+"""The record of a call: what was said at all its sites, as documents below its card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bridge.domain import documents
+from bridge.domain.conference import Conference
+from bridge.domain.transcript import Spoken
+from bridge.matrix import timeline
+from bridge.rooms.house import House
+from bridge.store.outbox import Outgoing
+from bridge.store.peer_utterances import PeerUtterance
+from bridge.store.utterances import Utterance
+from bridge.text import say
+
+_DOCUMENTS = (
+    ("md", "text/markdown", documents.markdown),
+    ("vtt", "text/vtt", documents.webvtt),
+    ("json", "application/json", documents.as_json),
+)
+
+
+def record(
+    house: House,
+    c: Conference,
+    own: Sequence[Utterance],
+    others: Sequence[PeerUtterance],
+    *,
+    room_name: str,
+    now_ms: int,
+) -> documents.Record:
+    """What the documents of a call say. `own` and `others`: what was said here and elsewhere."""
+    spoken = merged([in_call(utterance, c) for utterance in own], others)
+    return documents.Record(
+        title=say("document.title", c.language),
+        room_name=room_name or c.room_id,
+        room_id=c.room_id,
+        conference=c.call_id,
+        started_ms=c.began_ms,
+        ended_ms=c.ended_ms or now_ms,
+        participants=_participants(c, spoken),
+        utterances=tuple(spoken),
+        missing=c.missing,
+        zone=house.zone,
+    )
+
+
+def rows(c: Conference, recorded: documents.Record, rev: int) -> list[Outgoing]:
+    """Its documents, one row for each form."""
+    return [
+        Outgoing(
+            room_id=c.room_id,
+            txn_id=timeline.document_txn(c.id, form, rev),
+            kind="file",
+            content=timeline.document(
+                c.call_id,
+                form=form,
+                rev=rev,
+                file_name=f"transcript.{form}",
+                root=timeline.root_txn(c),
+            ),
+            blob=write(recorded, c.language).encode(),
+            media_type=media_type,
+            file_name=f"transcript.{form}",
+        )
+        for form, media_type, write in _DOCUMENTS
+    ]
+
+
+def in_call(utterance: Utterance, conference: Conference) -> Utterance:
+    """As it is told of: times count from the call's start, which may be another site's."""
+    offset = conference.started_ms - conference.began_ms
+    return replace(
+        utterance,
+        conference=conference.call_id,
+        start_ms=utterance.start_ms + offset,
+        end_ms=utterance.end_ms + offset,
+    )
+
+
+def merged(own: Sequence[Spoken], others: Sequence[PeerUtterance]) -> list[Spoken]:
+    """What was said at all sites. A segment is of the site that had its name first, ours before
+    all: no site can put its words in place of another's."""
+    homes = {utterance.segment: "" for utterance in own}
+    for utterance in others:
+        homes.setdefault(utterance.segment, utterance.site)
+    return [*own, *(u for u in others if homes[u.segment] == u.site)]
+
+
+def _participants(c: Conference, spoken: Sequence[Spoken]) -> tuple[documents.Participant, ...]:
+    names = {stay.user_id: stay.display_name for stay in c.people}
+    # A site that was away may have told what was said there, and not who was there.
+    for utterance in spoken:
+        names.setdefault(utterance.speaker, utterance.display_name)
+    return tuple(documents.Participant(user_id, name) for user_id, name in names.items())
