@@ -27,6 +27,8 @@ Verb = Literal[
     "lock",
     "unlock",
     "lobby",
+    "publish",
+    "max",
     "admit",
     "mute",
     "remove",
@@ -58,6 +60,8 @@ _WORDS: Mapping[Verb, Mapping[Language | None, tuple[str, ...]]] = {
         "en": ("lobby", "waiting room"),
         "fr": ("salle d'attente", "salle attente", "attente"),
     },
+    "publish": {"en": ("publish",), "fr": ("parole",)},
+    "max": {"en": ("max",), "fr": ("maximum",)},
     "admit": {"en": ("admit",), "fr": ("admettre", "laisser entrer")},
     "mute": {
         "en": ("mute",),

@@ -133,6 +133,8 @@ _VERBS: Mapping[Verb, Callable[[Asking], Awaitable[None]]] = {
     "lock": settings.lock,
     "unlock": settings.unlock,
     "lobby": settings.lobby,
+    "publish": settings.publish,
+    "max": settings.most,
     "status": _status,
     "who": _who,
     "help": _help,

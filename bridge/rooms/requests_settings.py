@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bridge.domain import wish
+from bridge.domain.wish import Publish
 from bridge.matrix.commands import folded
 from bridge.rooms.asking import Asking
 from bridge.text import Language
@@ -15,7 +16,19 @@ _LANGUAGES: dict[str, Language] = {
     "anglais": "en",
     "english": "en",
 }
+_PUBLISH: dict[str, Publish] = {
+    "everyone": "everyone",
+    "all": "everyone",
+    "tous": "everyone",
+    "moderators": "moderators",
+    "moderateurs": "moderators",
+}
+_NO_MOST = frozenset({"none", "off", "aucun", "non"})
 _SPOKEN = frozenset({"spoken", "parlee", "parle"})
+
+
+LEAST = 2
+"""The smallest `max_participants`: one person is no call."""
 
 
 async def captions(asking: Asking) -> None:
@@ -62,6 +75,30 @@ async def language(asking: Asking) -> None:
         await _write(asking, "language", chosen)
         # In the language they want from now on, whatever they asked in.
         asking.ledger.say("language.set", asking.message, language=chosen)
+
+
+async def publish(asking: Asking) -> None:
+    """`publish moderators`, `parole tous`: who may send sound and picture."""
+    chosen = _PUBLISH.get(folded(asking.command.arguments))
+    if chosen is None:
+        asking.say(f"publish.now_{asking.ledger.wish.publish}")
+        asking.say("publish.argument")
+    elif asking.may_change_wish():
+        await _write(asking, "publish", chosen)
+        asking.say(f"publish.{chosen}")
+
+
+async def most(asking: Asking) -> None:
+    """`max 20`, `maximum aucun`: how many people may be in the call."""
+    typed = folded(asking.command.arguments)
+    count = int(typed) if typed.isascii() and typed.isdigit() and len(typed) < 7 else 0
+    if count < LEAST and typed not in _NO_MOST:
+        now = asking.ledger.wish.max_participants
+        asking.say("max.now_none" if now is None else "max.now", count=now or 0)
+        asking.say("max.argument")
+    elif asking.may_change_wish():
+        await _write(asking, "max_participants", count or None)
+        asking.say("max.set" if count else "max.none", count=count)
 
 
 async def _spoken_language(asking: Asking, typed: str) -> None:

@@ -76,6 +76,8 @@ SENTENCES: dict[str, str] = {
         "Who may be in the call\n"
         "{prefix} lock / unlock: nobody new comes in, or everybody again\n"
         "{prefix} lobby on / off: newcomers wait until somebody lets them in\n"
+        "{prefix} publish moderators / everyone: who may speak and be seen\n"
+        "{prefix} max 20 / none: how many people at once\n"
         "{prefix} admit @name: let in who waits\n"
         "{prefix} mute @name: switch their microphone off\n"
         "{prefix} remove @name: out of this call (not out of the room)\n"
@@ -150,6 +152,22 @@ SENTENCES: dict[str, str] = {
         "The lobby is on: newcomers wait until somebody types {prefix} admit with their name."
     ),
     "lobby.off": "The lobby is off: members of this room come in at once.",
+    "publish.now_everyone": "Publish: everyone.",
+    "publish.now_moderators": "Publish: moderators.",
+    "publish.argument": "Type {prefix} publish everyone, or {prefix} publish moderators.",
+    "publish.everyone": "Everyone may speak and be seen.",
+    "publish.moderators": (
+        "Only moderators of this room and who started the call may speak and be seen; the others "
+        "listen. To let everyone speak again: {prefix} publish everyone."
+    ),
+    "max.now": "Max: {count} people at once.",
+    "max.now_none": "Max: none.",
+    "max.argument": "Type {prefix} max and a number, 2 or more, or {prefix} max none.",
+    "max.set": (
+        "At most {count} people at once: beyond that nobody comes in; nobody is put out. "
+        "To lift the limit: {prefix} max none."
+    ),
+    "max.none": "The number of people is no longer limited.",
     "person.missing": "Whom? Type {prefix} {command} and their name, or @name:server.",
     "person.unknown": (
         "I know nobody called “{word}” in this room. Type their full id: "

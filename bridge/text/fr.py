@@ -77,6 +77,8 @@ SENTENCES: dict[str, str] = {
         "Qui peut participer\n"
         "{prefix} verrouiller / déverrouiller : plus personne n’entre, ou tous de nouveau\n"
         "{prefix} salle d’attente on / off : les nouveaux attendent qu’on les laisse entrer\n"
+        "{prefix} parole modérateurs / tous : qui peut parler et se montrer\n"
+        "{prefix} maximum 20 / aucun : combien de personnes à la fois\n"
         "{prefix} admettre @nom : laisser entrer qui attend\n"
         "{prefix} couper le micro @nom : couper son micro\n"
         "{prefix} retirer @nom : hors de cet appel (pas du salon)\n"
@@ -157,6 +159,22 @@ SENTENCES: dict[str, str] = {
         "{prefix} admettre et leur nom."
     ),
     "lobby.off": "La salle d’attente est désactivée : les membres du salon entrent directement.",
+    "publish.now_everyone": "Parole : tous.",
+    "publish.now_moderators": "Parole : modérateurs.",
+    "publish.argument": "Tapez {prefix} parole tous, ou {prefix} parole modérateurs.",
+    "publish.everyone": "Tous peuvent parler et se montrer.",
+    "publish.moderators": (
+        "Seuls les modérateurs du salon et la personne qui a lancé l’appel peuvent parler et se "
+        "montrer ; les autres écoutent. Pour rendre la parole à tous : {prefix} parole tous."
+    ),
+    "max.now": "Maximum : {count} personnes à la fois.",
+    "max.now_none": "Maximum : aucun.",
+    "max.argument": ("Tapez {prefix} maximum et un nombre, 2 ou plus, ou {prefix} maximum aucun."),
+    "max.set": (
+        "Au plus {count} personnes à la fois : au-delà, plus personne n’entre ; personne n’est "
+        "mis dehors. Pour lever la limite : {prefix} maximum aucun."
+    ),
+    "max.none": "Le nombre de personnes n’est plus limité.",
     "person.missing": "Qui ? Tapez {prefix} {command} et son nom, ou @nom:serveur.",
     "person.unknown": (
         "Je ne connais personne appelé « {word} » dans ce salon. Tapez son identifiant complet : "
