@@ -89,6 +89,20 @@ class Caller:
         """One's own identity in the call."""
         return str(self.room.local_participant.identity)
 
+    async def listened_to(self, timeout_s: float = 30.0) -> None:
+        """Return once the scribe is in the call too: what is said before, nobody writes down.
+
+        Raises TimeoutError.
+        """
+        async with asyncio.timeout(timeout_s):
+            while True:
+                others = self.room.remote_participants.values()
+                if any(
+                    other.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT for other in others
+                ):
+                    return
+                await asyncio.sleep(0.05)
+
     async def speak(self, pcm: Pcm, silence_s: float = 1.0) -> None:
         """Say `pcm` (mono, RATE) in real time, then be silent so that a listener hears the end."""
         quiet = np.zeros(int(RATE * silence_s), np.int16)

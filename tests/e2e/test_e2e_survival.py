@@ -44,6 +44,7 @@ async def test_a_killed_bridge_is_not_noticed(scene: Scene, sentences: Sentences
     first, second, third, _ = sentences.values()
     async with scene.call(room_id, "alice", "bob") as (alice, bob):
         noticed = troubles(alice), troubles(bob)
+        await bob.listened_to()
         await bob.speak(first)
         await scene.timeline(room_id, lambda seen: len(seen.utterances) == 1)
         before, sfu = scene.site.bridge.pid, scene.site.bridge.parts.sfu
@@ -70,6 +71,7 @@ async def test_a_homeserver_that_is_away_for_thirty_seconds(
     first, second, third, fourth = sentences.values()
     async with scene.call(room_id, "alice", "bob") as (alice, bob):
         noticed = troubles(alice), troubles(bob)
+        await alice.listened_to()
         await alice.speak(first)
         await scene.timeline(room_id, lambda seen: len(seen.utterances) == 1)
         await scene.site.homeserver.kill()

@@ -178,6 +178,7 @@ async def test_four_people_of_two_ministries_and_either_bridge_killed(
         ((card, _),) = shown.standing.items()
         assert shown.by[card] == ministries.a.bot, "who began the call leads it"
 
+        await asyncio.gather(alice.listened_to(), carol.listened_to())
         await alice.speak(first)
         await carol.speak(second)
         shown = await ministries.see(room_id, lambda s: len(s.utterances) >= 2)
