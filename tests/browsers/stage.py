@@ -17,6 +17,7 @@ from bridge.dev.layout import SitePlan
 from bridge.dev.person import Person
 from bridge.dev.site import Site
 from bridge.dev.timeline import Timeline
+from bridge.matrix.timeline import CARD
 from tests.browsers.element_call import PATIENCE_S, Chromium, ElementCall, launch
 from tests.browsers.widget_host import widget_host
 from tests.e2e.scene import eventually
@@ -66,6 +67,20 @@ class Stage:
         await eventually(all_joined, 60)
         return room_id
 
+    async def cards(self, room_id: str) -> dict[str, str]:
+        """Text of each card in the room, whoever's, as it is now; by event id."""
+        bots = {site.bot for site in self.sites}
+        shown: dict[str, str] = {}
+        for event in await self.person("alice").messages(room_id):
+            content = event["content"]
+            if event["sender"] in bots and CARD in content:
+                relation = content.get("m.relates_to") or {}
+                edits = relation.get("rel_type") == "m.replace"
+                card = relation["event_id"] if edits else event["event_id"]
+                if not edits or card in shown:  # an edit of a card that was redacted shows nothing
+                    shown[card] = content.get("m.new_content", content)["body"]
+        return shown
+
     async def card(
         self, room_id: str, shows: Callable[[Timeline], bool], *, site: int = 0, reader: str = ""
     ) -> Timeline:
@@ -84,9 +99,9 @@ class Stage:
             await asyncio.sleep(0.2)
 
     @asynccontextmanager
-    async def browser(self) -> AsyncIterator[Chromium]:
-        """A browser until the block ends."""
-        chromium = await launch(self._driver)
+    async def browser(self, voice: Path | None = None) -> AsyncIterator[Chromium]:
+        """A browser until the block ends; its users say `voice`."""
+        chromium = await launch(self._driver, voice)
         try:
             yield chromium
         finally:
