@@ -125,6 +125,15 @@ def lies(site: str, report: Report, bridges: Collection[str]) -> str:
     return ""
 
 
+def rightful(site: str, report: Report, bridges: Collection[str]) -> Report:
+    """What of a report is the site's to say now, when more bridges may be known than it came in."""
+    return replace(
+        report,
+        people=tuple(p for p in report.people if speaks_for(site, p.user_id, bridges)),
+        ends=tuple(e for e in report.ends if not e.by or speaks_for(site, e.by, bridges)),
+    )
+
+
 def settle(own: str, mine: Stand | None, heard: Iterable[Stand], there: Collection[str]) -> Stand:
     """What to believe now. `there`: the other sites that can lead; one stand at least is given."""
     stands = [stand for stand in (mine, *heard) if stand is not None]

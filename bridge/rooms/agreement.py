@@ -35,8 +35,9 @@ async def peers_heard(ledger: Ledger, told: news.Peers) -> None:
     """The other sites' reports, all that are known, and which sites are silent."""
     if not ledger.facts.joined:
         return
+    bridges = {*ledger.facts.bridges, ledger.house.server_name}
     reports = {
-        site: report
+        site: federation.rightful(site, report, bridges)
         for site, report in told.reports.items()
         if site in ledger.facts.bridges and ledger.house.admits(f"@:{site}")
     }
@@ -131,7 +132,7 @@ def _settled(ledger: Ledger, reports: Reports, there: set[str]) -> Stand | None:
     own, running = ledger.house.server_name, ledger.running
     mine = stand_of(running, own) if running else None
     heard = [
-        federation.trusted(site, report.stand)
+        _disowned(ledger, federation.trusted(site, report.stand))
         for site, report in reports.items()
         if report.stand is not None and _acceptable(ledger, report.stand.call, report)
     ]
@@ -152,16 +153,25 @@ def _acceptable(ledger: Ledger, call: Call, report: Report) -> bool:
     if call.home != own and ledger.conference(call.id) is not None:
         log.warning("%s gives its call the name of one of ours", call.home)
         return False
-    bridges = {*ledger.facts.bridges, own}
-    if not federation.speaks_for(call.home, call.started_by, bridges):
-        log.warning("a call of %s is said to be begun by %s", call.home, call.started_by)
-        return False
     somebody = any(person.left_ms is None for person in report.people)
     return not any(
         c.call_id == call.id and (c.stopped_by or not somebody)
         for c in ledger.conferences
         if c.phase != "running"
     )
+
+
+def _disowned(ledger: Ledger, stand: Stand) -> Stand:
+    """Begun by the home's bot, where it is not the home's to say that somebody began it.
+
+    They may have done so before their own bridge came into the room; but nobody gets rights over a
+    call by the word of another ministry.
+    """
+    call, bridges = stand.call, {*ledger.facts.bridges, ledger.house.server_name}
+    if federation.speaks_for(call.home, call.started_by, bridges):
+        return stand
+    log.info("a call of %s is said to be begun by %s", call.home, call.started_by)
+    return replace(stand, call=replace(call, started_by=ledger.house.bot_of(call.home)))
 
 
 def _event(ledger: Ledger, stand: Stand, reports: Reports, silent: tuple[str, ...]) -> PeersHeard:

@@ -168,11 +168,16 @@ class Exchange:
             self._rooms.popitem(last=False)
         return room
 
-    async def _give(self, room_id: str, room: _Room, silent: tuple[str, ...] = ()) -> None:
-        """Tell the room, where what it was told last is not true any more."""
+    async def _give(self, room_id: str, room: _Room) -> None:
+        """Tell the room, where what it was told last is not true any more.
+
+        What a site said before its bridge was known here counts once it is: it is told again.
+        """
+        bridges = await self.bridges(room_id) or ()
+        others = {*bridges, *room.heard} - {self._house.server_name}
         reports = {site: messages.report_json(heard.report) for site, heard in room.heard.items()}
-        silent = silent or self._silent(room, room.heard)
-        digest = json.dumps([reports, silent], sort_keys=True)
+        silent = self._silent(room, others)
+        digest = json.dumps([reports, silent, sorted(bridges)], sort_keys=True)
         if digest == room.given:
             return
         self._count += 1
@@ -232,8 +237,8 @@ class Exchange:
         room, now_ms = self._room(room_id), self._clock_ms()
         if stands.running:
             room.since_ms = room.since_ms or now_ms
-            if beat:
-                await self._give(room_id, room, self._silent(room, stands.peers))
+        if room.heard or (stands.running and beat):
+            await self._give(room_id, room)
         due = stands.running and now_ms - room.beat_ms >= BEAT_MS
         if due:
             room.beat_ms = now_ms

@@ -96,6 +96,10 @@ class Facts:
             self, bridges={**others, server: user_id} if membership == "join" else others
         )
 
+    def with_bridges(self, bridges: Mapping[str, str]) -> Facts:
+        """With these bots of other sites beside those known."""
+        return replace(self, bridges={**self.bridges, **bridges}) if bridges else self
+
     def named(self, names: Mapping[str, str]) -> Facts:
         """With these names, in place of older ones."""
         return replace(self, names={**self.names, **names}) if names else self

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -89,6 +89,8 @@ class Gathered:
     joined: bool = False
     stale: bool = False
     """A change of somebody's place in the room is not how things are now."""
+    bridges: Mapping[str, str] = field(default_factory=dict)
+    """Other sites' bots that are in the room, of which no event has told."""
     members: Mapping[str, str] = field(default_factory=dict)
     """Names of the room's members by Matrix id, where what was asked needs them."""
 
@@ -102,7 +104,7 @@ class Gathered:
                 power_said=before.power_said,
                 mapped=before.mapped,
             )
-        return facts.named(self.names)
+        return facts.named(self.names).with_bridges(self.bridges)
 
 
 class Gatherer:
@@ -168,6 +170,8 @@ class Gatherer:
                 return await self._facts_and_name(room_id, said.user_id)
         if isinstance(told, news.Reread):
             return await self._read_again(room_id)
+        if isinstance(told, news.Peers):
+            return Gathered(bridges=await self._untold_bridges(room_id, told.reports))
         if isinstance(told, news.Knocked):
             return await self._facts_and_name(room_id, told.user_id)
         return Gathered()
@@ -186,7 +190,7 @@ class Gatherer:
         of the call who has come since.
         """
         grants = await self._stores.grants.of_user(change.room_id, change.user_id)
-        bridge = change.user_id.startswith(f"{self._house.bot.partition(':')[0]}:")
+        bridge = change.user_id == self._house.bot_of(server_of(change.user_id))
         if not bridge and all(grant.revoked_ms is not None for grant in grants):
             return False
         return await self._homeserver.is_joined(change.room_id, change.user_id)
@@ -246,6 +250,22 @@ class Gatherer:
             return None, None  # not in the room (any more): its defaults hold
         seen = memberships.see(state, room_id, now_ms=self._clock_ms())
         return room_facts.from_state(state, self._house.bot), seen
+
+    async def _untold_bridges(self, room_id: str, sites: Iterable[str]) -> dict[str, str]:
+        """Bots of sites that speak for the room, where they are in it although no event said so.
+
+        Two bots that are invited together join at once, each by another server: the one's joining
+        comes to the other's Synapse as history, and of that it tells no application service.
+        """
+        before = room_facts.from_json(await self._stores.rooms.get(None, room_id))
+        untold = {site: self._house.bot_of(site) for site in sites if site not in before.bridges}
+        return {
+            site: bot
+            for site, bot in untold.items()
+            if before.joined
+            and self._house.admits(bot)
+            and await self._homeserver.is_joined(room_id, bot)
+        }
 
     async def _members(self, room_id: str) -> dict[str, str]:
         try:

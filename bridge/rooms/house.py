@@ -119,6 +119,10 @@ class House:
         """Whether people of this user's server may use the bridge."""
         return server_admitted(server_of(user_id), self.allow_servers, self.server_name)
 
+    def bot_of(self, server: str) -> str:
+        """The Matrix id that the bot of another site has: ours, elsewhere."""
+        return f"{self.bot.partition(':')[0]}:{server}"
+
     @property
     def service_url(self) -> str:
         """The site's token service, as memberships name it."""

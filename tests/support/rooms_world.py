@@ -66,6 +66,7 @@ class StandInHomeserver:
         self.joined: list[tuple[str, list[str]]] = []
         self.reads = 0
         self.gone: set[str] = set()
+        self.unseen: set[str] = set()
         self.invited: list[str] = []
         self.refused: set[str] = set()
         self.written: list[tuple[str, str, dict[str, Any]]] = []
@@ -79,13 +80,14 @@ class StandInHomeserver:
     async def state(self, room_id: str) -> list[dict[str, Any]]:
         self._check()
         self.reads += 1
-        return [
+        whole = [
             state_event("m.room.create", {"room_version": "11"}),
             state_event("m.room.power_levels", self.levels),
             state_event("m.room.name", {"name": "The room"}),
             state_event("m.room.member", {"membership": "join"}, BOT),
             *self.more_state,
         ]
+        return [event for event in whole if event["state_key"] not in self.unseen]
 
     async def state_event(
         self, room_id: str, event_type: str, state_key: str = ""

@@ -76,6 +76,12 @@ class Site:
             for part in (self.world.rooms, self.links, self.exchange, self.shares):
                 tasks.create_task(part.run())
 
+    def hide(self, server: str) -> None:
+        """This site's homeserver does not know (yet) that another's bot is in the room."""
+        bot, homeserver = f"@visio:{server}", self.world.homeserver
+        homeserver.gone.add(bot)
+        homeserver.unseen.add(bot)
+
     def handled(self, room_ids: list[str]) -> None:
         self.exchange.wake(room_ids)
         self.shares.wake(room_ids)

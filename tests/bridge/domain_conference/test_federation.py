@@ -17,6 +17,7 @@ from bridge.domain.federation import (
     Stand,
     lies,
     present,
+    rightful,
     settle,
     speaks_for,
     trusted,
@@ -108,6 +109,16 @@ def test_who_speaks_for_whom(site: str, user: str, may: bool) -> None:
 )
 def test_lies(report: Report, lie: str) -> None:
     assert lies("b", report, {"a", "b"}) == lie
+
+
+def test_what_is_a_sites_to_say_once_another_has_a_bridge() -> None:
+    own, guest = Person(user_id="@x:b"), Person(user_id="@x:guests")
+    by_itself, by_own = End(call="c", at_ms=1), End(call="c", at_ms=1, by="@x:b")
+    by_guest = End(call="c", at_ms=1, by="@x:guests")
+    said = Report(stand=stand("a"), people=(own, guest), ends=(by_itself, by_own, by_guest))
+    assert rightful("b", said, {"a", "b"}) == said
+    left = rightful("b", said, {"a", "b", "guests"})
+    assert left == Report(stand=stand("a"), people=(own,), ends=(by_itself, by_own))
 
 
 def test_who_is_in_this_call_elsewhere() -> None:

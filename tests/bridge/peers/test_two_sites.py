@@ -87,6 +87,59 @@ async def test_two_that_begin_at_once_become_one(sites: Sites) -> None:
         assert content[CARD]["conference"] == (await running(b)).call_id == (await running(a)).id
 
 
+async def test_a_bridge_no_event_told_of_is_believed_when_it_speaks(sites: Sites) -> None:
+    # A bot that joins while ours does: Synapse tells our bridge no event of it.
+    a, b = sites.of["a"], sites.of["b"]
+    b.hide("a")
+    async with sites.at_work():
+        b.world.homeserver.gone.clear()
+        await enters(b, BOB, "PB1")
+        await enters(b, ALICE, "PB2")  # Element Call listens at every media server of the call
+        await enters(a, ALICE, "PA1")
+        await until(lambda: _agreed(a, b))
+        await until(lambda: len(sites.standing()) == 1)
+        await until(lambda: _knows(a, BOB))
+        shown = {(stay.user_id, stay.site) for stay in (await running(a)).present}
+        assert shown == {(ALICE, ""), (BOB, "b")}
+
+
+async def test_what_a_site_said_counts_once_its_bridge_is_known(sites: Sites) -> None:
+    a, b = sites.of["a"], sites.of["b"]
+    b.hide("a")
+    async with sites.at_work():
+        await enters(a, ALICE, "PA1")
+        await until(lambda: a.asked)
+        b.world.now_ms += 1_000
+        await enters(b, BOB, "PB1")
+        assert await lead(b) == "b", "for all it knows it is alone"
+        await b.give(b.world.member("@visio:a", "join"))
+        await until(lambda: _agreed(a, b))
+        await until(lambda: len(sites.standing()) == 1)
+        assert await lead(b) == "a"
+
+
+async def test_a_call_that_a_guest_began_before_their_own_bridge_came(sites: Sites) -> None:
+    a, b = sites.of["a"], sites.of["b"]
+    b.hide("a")
+    a.alive = False
+    async with sites.at_work():
+        await enters(b, ALICE, "PB1")
+        assert (await running(b)).started_by == ALICE
+        a.world.now_ms += 1_000
+        await enters(a, ALICE, "PA1")
+        a.alive = True
+        await b.give(b.world.member("@visio:a", "join"))
+        await until(lambda: _agreed(a, b))
+        assert await lead(a) == "b"
+        # Nobody has rights over a call by the word of another ministry.
+        assert (await running(a)).joint.stand.call.started_by == "@visio:b"
+
+
+async def _agreed(one: Site, other: Site) -> bool:
+    calls = [await running(site) for site in (one, other)]
+    return None not in calls and len({call.call_id for call in calls}) == 1
+
+
 async def test_one_thread_and_one_record(sites: Sites) -> None:
     a, b = sites.of["a"], sites.of["b"]
     async with sites.at_work():
