@@ -12,7 +12,7 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,14 +20,14 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import REGISTRY
 
-from bridge import crypto as encryption
 from bridge.config import Settings
-from bridge.crypto import Crypto
+from bridge.crypto import Crypto, open_crypto
 from bridge.errors import ColloqueError
 from bridge.matrix import appservice, registration, wire
 from bridge.matrix.admission import Admission
 from bridge.matrix.catchup import CatchUp
-from bridge.matrix.client import Homeserver, HomeserverError, Unreachable
+from bridge.matrix.client import Homeserver
+from bridge.matrix.contact import keep_in_touch
 from bridge.matrix.delayed import DelayedEvents
 from bridge.matrix.guarded import Guarded
 from bridge.matrix.openid import OpenId
@@ -36,7 +36,7 @@ from bridge.matrix.own_membership import DEVICE_ID, OwnMembership
 from bridge.matrix.registration import Registration
 from bridge.matrix.rtc_proxy import rtc_routes
 from bridge.media.keys import ApiKey, api_key
-from bridge.media.programs import Program, scribe_program, sfu_program
+from bridge.media.programs import programs
 from bridge.media.server import MediaServer
 from bridge.media.supervisor import Supervisor
 from bridge.media.tokens import call_token
@@ -59,21 +59,14 @@ from bridge.rooms.sites import Sites
 from bridge.rooms.worker import Rooms
 from bridge.scribe.link import ScribeLink
 from bridge.store.conferences import Conferences
-from bridge.store.database import DATABASE_ERRORS, Database, open_database
+from bridge.store.database import open_database
 from bridge.web.app import web_app
+from bridge.web.health import Check
 
 log = logging.getLogger(__name__)
 
-BOT_NAME = "Visio"
 SCRIBE_NAME = "Transcription"
 """What people in a call see of who writes it down."""
-PING_S = 30.0
-"""How often the homeserver is asked to try the way back to us."""
-PING_RETRY_S = 1.0
-PINGS_AT_FIRST = 10
-"""After either of us was away, at the shorter pause. A delivery that fails while we come back makes
-Synapse wait up to 512 s, and drop what is sent to the bot's device meanwhile
-(synapse/appservice/scheduler.py: "ephemeral events are dropped"); a ping ends that."""
 
 
 async def run(settings: Settings) -> None:
@@ -156,7 +149,7 @@ async def bridge_of(settings: Settings) -> AsyncIterator[Bridge]:
         guarded = Guarded(settings.federation)
         stack.push_async_callback(guarded.close)
         stores = Stores.over(db)
-        crypto = await _encryption(settings, granted, db, homeserver)
+        crypto = await open_crypto(settings, granted, db, homeserver)
         delayed = DelayedEvents(homeserver, guarded, client_apis=settings.federation.client_apis)
         leaves = Leaves(stores.leaves, media, delayed)
         yield _wired(settings, granted, key, stores, homeserver, media, openid, leaves, crypto)
@@ -243,22 +236,16 @@ def _wired(
         registry=REGISTRY,
     )
     supervisor = Supervisor(
-        _programs(settings, key), settings.path(settings.data_dir), registry=REGISTRY
+        programs(settings, key), settings.path(settings.data_dir), registry=REGISTRY
     )
     alias_rooms = AliasRooms(
         house, stores.alias_rooms, homeserver, access=settings.conference.alias_rooms
     )
-    app = appservice.routes(
-        stores.inbox,
-        granted,
-        rooms.wake,
-        server_name=settings.homeserver.server_name,
-        on_to_device=_to_device(sites),
-        take=crypto.take if crypto else None,
-        make_room=alias_rooms.make,
-    )
-    app.add_routes(sites.routes())
-    app.add_routes(rtc_routes(settings, granted.hs_token, admission))
+    checks: Mapping[str, Check] = {
+        "homeserver": homeserver.reachable,
+        "media": media.reachable,
+        "scribe": _answer(link),
+    }
     return Bridge(
         settings=settings,
         homeserver=homeserver,
@@ -277,22 +264,58 @@ def _wired(
         own_key=own_key,
         link=link,
         supervisor=supervisor,
-        appservice=app,
-        web=web_app(
-            settings,
-            key=key,
-            admission=admission,
-            openid=openid,
-            rooms=stores.grants,
-            inbox=stores.inbox,
-            on_commit=rooms.wake,
-            checks={
-                "homeserver": homeserver.reachable,
-                "media": media.reachable,
-                "scribe": _answer(link),
-            },
-            registry=REGISTRY,
+        appservice=_appservice(
+            settings, granted, stores, rooms, admission, sites, alias_rooms, crypto
         ),
+        web=_web(settings, key, stores, rooms, admission, openid, checks),
+    )
+
+
+def _appservice(
+    settings: Settings,
+    granted: Registration,
+    stores: Stores,
+    rooms: Rooms,
+    admission: Admission,
+    sites: Sites,
+    alias_rooms: AliasRooms,
+    crypto: Crypto | None,
+) -> web.Application:
+    """What the homeserver's port answers."""
+    app = appservice.routes(
+        stores.inbox,
+        granted,
+        rooms.wake,
+        server_name=settings.homeserver.server_name,
+        on_to_device=_to_device(sites),
+        take=crypto.take if crypto else None,
+        make_room=alias_rooms.make,
+    )
+    app.add_routes(sites.routes())
+    app.add_routes(rtc_routes(settings, granted.hs_token, admission))
+    return app
+
+
+def _web(
+    settings: Settings,
+    key: ApiKey,
+    stores: Stores,
+    rooms: Rooms,
+    admission: Admission,
+    openid: OpenId,
+    checks: Mapping[str, Check],
+) -> web.Application:
+    """What people's port answers."""
+    return web_app(
+        settings,
+        key=key,
+        admission=admission,
+        openid=openid,
+        rooms=stores.grants,
+        inbox=stores.inbox,
+        on_commit=rooms.wake,
+        checks=checks,
+        registry=REGISTRY,
     )
 
 
@@ -304,41 +327,11 @@ def _to_device(sites: Sites) -> Callable[[dict[str, Any]], None]:
     return take
 
 
-async def _encryption(
-    settings: Settings, granted: Registration, db: Database, homeserver: Homeserver
-) -> Crypto | None:
-    """Encryption, or None (with the reason in the log) where encrypted rooms are not served."""
-    if not settings.encryption.enabled:
-        log.info("encrypted rooms are not served: encryption.enabled is false")
-        return None
-    if not encryption.installed():
-        log.warning("encrypted rooms are not served: install the extra `encryption` (python-olm)")
-        return None
-    if not granted.has_device:
-        log.warning(
-            "encrypted rooms are not served: the registration has no org.matrix.msc3202 or"
-            " de.sorunome.msc2409.push_ephemeral (`generate-registration` writes both)"
-        )
-        return None
-    from bridge.crypto.engine import open_engine  # needs python-olm, which may not be there
-
-    return await open_engine(settings, db, homeserver)
-
-
-def _answer(link: ScribeLink) -> Any:
+def _answer(link: ScribeLink) -> Check:
     async def connected() -> bool:
         return link.connected
 
     return connected
-
-
-def _programs(settings: Settings, key: ApiKey) -> list[Program]:
-    programs = []
-    if settings.media.backend == "embedded":
-        programs.append(sfu_program(settings, key))
-    if settings.scribe.supervise:
-        programs.append(scribe_program(settings))
-    return programs
 
 
 def _scribe_access(settings: Settings, key: ApiKey) -> ScribeAccess:
@@ -371,42 +364,6 @@ async def serving(app: web.Application, listen: str) -> AsyncIterator[None]:
         yield
     finally:
         await runner.cleanup()
-
-
-async def keep_in_touch(
-    homeserver: Homeserver,
-    sender: Sender,
-    catch_up: CatchUp,
-    conferences: Conferences,
-    crypto: Crypto | None = None,
-) -> None:
-    """Be registered, and be tried again at once after either of us was away."""
-    reached, registered, complete, pings = True, False, False, 0
-    while True:
-        try:
-            if not registered:
-                await homeserver.ensure_registered()
-                await homeserver.ensure_display_name(BOT_NAME)
-                registered = True
-            await homeserver.ping()
-            pings = pings + 1 if reached else 1
-            if not reached:
-                log.info("the homeserver is there again")
-                sender.wake()
-            if crypto and not (reached and complete):
-                await crypto.missed()
-            # A homeserver that restarted lost what it had not delivered yet. Between two pings
-            # that goes unnoticed, so rooms with a conference are looked into each time.
-            await catch_up.once(await conferences.active() if reached and complete else None)
-            reached = complete = True
-        except (HomeserverError, Unreachable) as error:
-            if reached:
-                log.warning("the homeserver does not answer as it should: %s", error)
-            reached = False
-        except DATABASE_ERRORS as error:
-            log.error("catching up with the homeserver: the database fails: %s", error)
-            complete = False
-        await asyncio.sleep(PING_S if reached and pings > PINGS_AT_FIRST else PING_RETRY_S)
 
 
 async def _until(stop: asyncio.Event, work: list[Coroutine[Any, Any, None]]) -> None:

@@ -10,13 +10,28 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from bridge.config import Settings
 from bridge.errors import ColloqueError
+from bridge.matrix.client import Homeserver
+from bridge.matrix.registration import Registration
+from bridge.store.database import Database
 
-__all__ = ["Crypto", "Handler", "NoSession", "ToDevice", "Undecryptable", "installed"]
+__all__ = [
+    "Crypto",
+    "Handler",
+    "NoSession",
+    "ToDevice",
+    "Undecryptable",
+    "installed",
+    "open_crypto",
+]
+
+log = logging.getLogger(__name__)
 
 
 class Undecryptable(ColloqueError):
@@ -120,3 +135,24 @@ def installed() -> bool:
     """Whether the packages of the extra `encryption` are there."""
     needed = ("olm", "base58", "unpaddedbase64")
     return all(importlib.util.find_spec(name) is not None for name in needed)
+
+
+async def open_crypto(
+    settings: Settings, granted: Registration, db: Database, homeserver: Homeserver
+) -> Crypto | None:
+    """Encryption, or None (with the reason in the log) where encrypted rooms are not served."""
+    if not settings.encryption.enabled:
+        log.info("encrypted rooms are not served: encryption.enabled is false")
+        return None
+    if not installed():
+        log.warning("encrypted rooms are not served: install the extra `encryption` (python-olm)")
+        return None
+    if not granted.has_device:
+        log.warning(
+            "encrypted rooms are not served: the registration has no org.matrix.msc3202 or"
+            " de.sorunome.msc2409.push_ephemeral (`generate-registration` writes both)"
+        )
+        return None
+    from bridge.crypto.engine import open_engine  # needs python-olm, which may not be there
+
+    return await open_engine(settings, db, homeserver)

@@ -36,6 +36,16 @@ class Program:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
+def programs(settings: Settings, key: ApiKey) -> list[Program]:
+    """What this bridge keeps running, as the settings say."""
+    kept = []
+    if settings.media.backend == "embedded":
+        kept.append(sfu_program(settings, key))
+    if settings.scribe.supervise:
+        kept.append(scribe_program(settings))
+    return kept
+
+
 def sfu_program(settings: Settings, key: ApiKey) -> Program:
     """Our own media server, as the settings describe it."""
     media = settings.media
