@@ -15,6 +15,7 @@ from urllib.parse import quote
 from mautrix.types import Serializable, UserID
 
 from bridge.matrix.client import Homeserver, HomeserverError, Unreachable
+from bridge.matrix.http import object_of
 
 _V3 = "/_matrix/client/v3"
 _SERVERS_TIMEOUT_MS = 10_000  # what our homeserver waits for another one
@@ -52,7 +53,7 @@ class KeyApi:
         """
         body = {name: _plain(value) for name, value in keys.items() if value}
         answer = await self._post("keys/upload", body)
-        count = _object(answer.get("one_time_key_counts")).get("signed_curve25519", 0)
+        count = object_of(answer.get("one_time_key_counts")).get("signed_curve25519", 0)
         return count if isinstance(count, int) else 0
 
     async def query(self, user_ids: Iterable[str]) -> dict[str, Any]:
@@ -120,7 +121,3 @@ def _no_verdict() -> Iterator[None]:
 
 def _plain(value: Any) -> Any:
     return value.serialize() if isinstance(value, Serializable) else value
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

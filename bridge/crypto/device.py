@@ -20,7 +20,7 @@ from olm.account import OlmAccountError
 from bridge.crypto.api import KeyApi
 from bridge.crypto.machine import CURVE, Machine, Store
 from bridge.crypto.secret import Secret
-from bridge.matrix.http import HomeserverError, Unreachable
+from bridge.matrix.http import HomeserverError, Unreachable, object_of
 from bridge.store.database import DATABASE_ERRORS, Database
 from bridge.store.marks import Marks
 
@@ -116,9 +116,9 @@ class OwnDevice:
             await self._api.delete_device(old)
             await self._marks.put(_OLD_DEVICE, "")
         answer = await self._api.query([self._api.mxid])
-        listed = _object(_object(answer.get("device_keys")).get(self._api.mxid))
+        listed = object_of(object_of(answer.get("device_keys")).get(self._api.mxid))
         device_keys = self._device_keys()
-        there = _object(listed.get(self._api.device_id))
+        there = object_of(listed.get(self._api.device_id))
         if there.get("keys") != device_keys["keys"]:
             await self._api.upload_keys(device_keys=device_keys)
             there = device_keys
@@ -130,11 +130,11 @@ class OwnDevice:
     async def _sign(self, device_keys: dict[str, Any], answer: dict[str, Any]) -> None:
         """Publish the identity and its signature of the device, where they are not there yet."""
         public = self._keys.public_keys
-        masters = _object(_object(_object(answer.get("master_keys")).get(self._api.mxid)))
-        if public.master_key not in _object(masters.get("keys")).values():
+        masters = object_of(object_of(object_of(answer.get("master_keys")).get(self._api.mxid)))
+        if public.master_key not in object_of(masters.get("keys")).values():
             await self._api.upload_cross_signing(self._cross_signing_keys())
         signer = str(KeyID.ed25519(public.self_signing_key))
-        if signer in _object(_object(device_keys.get("signatures")).get(self._api.mxid)):
+        if signer in object_of(object_of(device_keys.get("signatures")).get(self._api.mxid)):
             return
         signed = {name: value for name, value in device_keys.items() if name != "unsigned"}
         signature = sign_olm({**signed}, self._keys.self_signing_key)
@@ -221,7 +221,3 @@ class OwnDevice:
                 made.signatures = {mxid: {signer: sign_olm(made, self._keys.master_key)}}
             keys[name] = made
         return keys
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

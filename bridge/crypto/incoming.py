@@ -23,6 +23,7 @@ from bridge.crypto.device import OwnDevice
 from bridge.crypto.machine import KEY, CannotRead, Machine
 from bridge.crypto.people import People
 from bridge.matrix import wire
+from bridge.matrix.http import object_of
 from bridge.store.database import Connection
 from bridge.store.inbox import Inbox
 from bridge.store.text import dumped, storable_id
@@ -72,7 +73,7 @@ class Incoming:
         who sent something. Raises DATABASE_ERRORS.
         """
         messages = [m for m in _list(_first(transaction, _TO_DEVICE)) if self._ours(m)]
-        lists = _object(_first(transaction, _LISTS))
+        lists = object_of(_first(transaction, _LISTS))
         changed = {
             user_id
             for name in ("changed", "left")
@@ -112,9 +113,11 @@ class Incoming:
 
     def _count(self, transaction: dict[str, Any]) -> None:
         api = self._machine.api
-        counts = _object(_object(_first(transaction, _COUNTS)).get(api.mxid)).get(api.device_id)
-        types = _object(_object(_first(transaction, _FALLBACKS)).get(api.mxid)).get(api.device_id)
-        held = _object(counts).get("signed_curve25519", 0) if isinstance(counts, dict) else None
+        counts = object_of(object_of(_first(transaction, _COUNTS)).get(api.mxid)).get(api.device_id)
+        types = object_of(object_of(_first(transaction, _FALLBACKS)).get(api.mxid)).get(
+            api.device_id
+        )
+        held = object_of(counts).get("signed_curve25519", 0) if isinstance(counts, dict) else None
         self._told(isinstance(counts, dict), transaction.get("events"))
         self._device.counted(
             held if isinstance(held, int) else None, types if isinstance(types, list) else None
@@ -255,10 +258,6 @@ def _utc_now() -> datetime:
 
 def _first(document: dict[str, Any], names: tuple[str, ...]) -> Any:
     return next((document[name] for name in names if name in document), None)
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _list(value: Any) -> list[Any]:

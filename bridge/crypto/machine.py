@@ -28,6 +28,7 @@ from olm.session import OlmSessionError
 from bridge.crypto.api import KeyApi
 from bridge.errors import ConfigError
 from bridge.matrix import wire
+from bridge.matrix.http import object_of
 from bridge.store.database import Connection, Database
 
 log = logging.getLogger(__name__)
@@ -106,13 +107,13 @@ class Machine(OlmMachine):
         return str(sender_key), self._checked(sender, payload)
 
     def _checked(self, sender: str, payload: Any) -> dict[str, Any]:
-        payload = _object(payload)
+        payload = object_of(payload)
         wanted = {"sender": sender, "recipient": self.api.mxid}
         if any(payload.get(name) != value for name, value in wanted.items()):
             raise CannotRead("it was made for others")
-        if _object(payload.get("recipient_keys")).get("ed25519") != self._account.signing_key:
+        if object_of(payload.get("recipient_keys")).get("ed25519") != self._account.signing_key:
             raise CannotRead("it was made for another device")
-        if not _is_key(_object(payload.get("keys")).get("ed25519")):
+        if not _is_key(object_of(payload.get("keys")).get("ed25519")):
             raise CannotRead("it has no signing key")
         if not isinstance(payload.get("type"), str) or not isinstance(payload.get("content"), dict):
             raise CannotRead("it has no type or no content")
@@ -148,17 +149,17 @@ class Machine(OlmMachine):
                 asked.setdefault(str(device.user_id), {})[str(device.device_id)] = CURVE
         if not asked:
             return there
-        answer = _object((await self.api.claim(asked)).get("one_time_keys"))
+        answer = object_of((await self.api.claim(asked)).get("one_time_keys"))
         for key, device in wanted.items():
             if key in there:
                 continue
-            mine = _object(_object(answer.get(device.user_id)).get(device.device_id))
+            mine = object_of(object_of(answer.get(device.user_id)).get(device.device_id))
             if await self._begin(device, next(iter(mine.values()), None)):
                 there.add(str(key))
         return there
 
     async def _begin(self, device: DeviceIdentity, claimed: Any) -> bool:
-        claimed = _object(claimed)
+        claimed = object_of(claimed)
         one_time_key = claimed.get("key")
         if not _is_key(one_time_key) or not _signed(claimed, device):
             return False
@@ -225,7 +226,3 @@ def _signed(claimed: dict[str, Any], device: DeviceIdentity) -> bool:
 
 def _is_key(value: Any) -> bool:
     return isinstance(value, str) and KEY.fullmatch(value) is not None
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -11,7 +11,6 @@ import asyncio
 import json
 import logging
 import time
-from collections import OrderedDict
 from typing import Any, cast
 
 from mautrix.crypto.sessions import OutboundGroupSession
@@ -22,6 +21,7 @@ from bridge.crypto.machine import Machine
 from bridge.crypto.people import People
 from bridge.crypto.rooms import EncryptedRooms
 from bridge.matrix import wire
+from bridge.matrix.limits import Recent
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Outgoing:
         self._people = people
         self._rooms = rooms
         self._one_a_room: dict[str, asyncio.Lock] = {}
-        self._resting: OrderedDict[str, float] = OrderedDict()
+        self._resting: Recent[str, None] = Recent(_RESTING)
 
     async def encrypt(
         self, room_id: str, event_type: str, content: dict[str, Any]
@@ -115,7 +115,7 @@ class Outgoing:
 
     async def _share(self, session: OutboundGroupSession, devices: list[DeviceIdentity]) -> None:
         now = time.monotonic()
-        asked = [d for d in devices if self._resting.get(str(d.identity_key), 0.0) <= now]
+        asked = [d for d in devices if not self._resting.get(str(d.identity_key), now)[0]]
         if not asked:
             return
         reachable = await self._machine.begin_sessions(asked)
@@ -148,10 +148,7 @@ class Outgoing:
 
     def _rest(self, keys: set[str], until: float) -> None:
         for key in keys:
-            self._resting[key] = until
-            self._resting.move_to_end(key)
-        while len(self._resting) > _RESTING:
-            self._resting.popitem(last=False)
+            self._resting.put(key, None, until=until)
 
     async def _megolm(
         self, room_id: str, session_id: str, event_type: str, content: dict[str, Any]

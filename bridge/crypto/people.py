@@ -25,7 +25,7 @@ from mautrix.types import (
 from bridge.crypto.machine import KEY, Machine
 from bridge.errors import Unavailable
 from bridge.ids import server_of
-from bridge.matrix.http import HomeserverError
+from bridge.matrix.http import HomeserverError, object_of
 from bridge.store.database import DATABASE_ERRORS, Connection
 from bridge.store.text import storable_id
 
@@ -158,13 +158,13 @@ class People:
         async with self._asking.setdefault(server, asyncio.Lock()):
             marks = await self._marks(users)
             answer = await self._machine.api.query(users)
-            if server in _object(answer.get("failures")):
+            if server in object_of(answer.get("failures")):
                 log.info("%s does not say which devices its people have", server)
                 self._resting[server] = time.monotonic() + _REST_S
                 return
-            lists = _object(answer.get("device_keys"))
+            lists = object_of(answer.get("device_keys"))
             for user_id in users:
-                await self._store(user_id, _object(lists.get(user_id)), marks.get(user_id))
+                await self._store(user_id, object_of(lists.get(user_id)), marks.get(user_id))
 
     async def _marks(self, users: list[str]) -> dict[str, int]:
         rows = await self._select(
@@ -211,7 +211,3 @@ class People:
             return before
         device.name = ""  # chosen by a stranger, of no use here
         return device
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -23,6 +23,7 @@ from bridge.crypto.people import People
 from bridge.errors import Unavailable
 from bridge.matrix import wire
 from bridge.matrix.http import HomeserverError
+from bridge.matrix.limits import Recent
 from bridge.store.database import DATABASE_ERRORS
 from bridge.store.inbox import Inbox
 
@@ -58,7 +59,7 @@ class Repairs:
         self._unknown: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._missing: OrderedDict[str, tuple[dict[str, Any], float]] = OrderedDict()
         self._requested: OrderedDict[str, None] = OrderedDict()
-        self._unwedged: OrderedDict[str, float] = OrderedDict()
+        self._unwedged: Recent[str, None] = Recent(_NOTED)
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._news = asyncio.Event()
 
@@ -160,9 +161,10 @@ class Repairs:
     async def _unwedge(self, user_id: str, key: str) -> None:
         """Begin a new session with a device whose messages cannot be read any more."""
         now = time.monotonic()
-        if self._unwedged.get(key, 0.0) > now:
+        done_lately, _ = self._unwedged.get(key, now)
+        if done_lately:
             return
-        _note(self._unwedged, key, now + _UNWEDGE_EVERY_S)
+        self._unwedged.put(key, None, until=now + _UNWEDGE_EVERY_S)
         device = await self._people.of_key(user_id, key)
         if device is None:
             await self._people.learn(user_id)

@@ -7,7 +7,6 @@ turns a room's messages back to clear. Of one that is not, the state is asked fo
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +14,7 @@ from typing import Any
 
 from bridge.matrix import wire
 from bridge.matrix.client import Homeserver
+from bridge.matrix.limits import Recent
 from bridge.store.database import Database
 from bridge.store.text import dumped, loaded, storable_id
 
@@ -44,8 +44,8 @@ class EncryptedRooms:
         self._db = db
         self._homeserver = homeserver
         self._clock_s = clock_s
-        self._in_clear: OrderedDict[str, float] = OrderedDict()
-        self._members: OrderedDict[str, tuple[float, list[str]]] = OrderedDict()
+        self._in_clear: Recent[str, None] = Recent(_REMEMBERED)
+        self._members: Recent[str, list[str]] = Recent(_REMEMBERED)
 
     async def heard(self, events: Iterable[Any]) -> None:
         """Events of a transaction: a room is encrypted from the event that says so."""
@@ -54,7 +54,7 @@ class EncryptedRooms:
                 continue
             room_id = event["room_id"]
             if event.get("type") == wire.MEMBER:
-                self._members.pop(room_id, None)
+                self._members.forget(room_id)
             elif event.get("type") == wire.ENCRYPTION and event.get("state_key") == "":
                 await self._encrypted(room_id, event.get("content"))
 
@@ -63,11 +63,12 @@ class EncryptedRooms:
         known = await self._db.fetchval("SELECT 1 FROM e2ee_room WHERE room_id = $1", room_id)
         if known is not None:
             return True
-        if self._in_clear.get(room_id, -1.0) > self._clock_s():
+        in_clear, _ = self._in_clear.get(room_id, self._clock_s())
+        if in_clear:
             return False
         content = await self._homeserver.state_event(room_id, wire.ENCRYPTION)
         if content is None:
-            _remember(self._in_clear, room_id, self._clock_s() + _ASK_AGAIN_S)
+            self._in_clear.put(room_id, None, until=self._clock_s() + _ASK_AGAIN_S)
             return False
         await self._encrypted(room_id, content)
         return True
@@ -88,11 +89,11 @@ class EncryptedRooms:
 
     async def members(self, room_id: str) -> list[str]:
         """Who is joined. Raises HomeserverError, Unreachable."""
-        until, known = self._members.get(room_id, (-1.0, []))
-        if until > self._clock_s():
+        _, known = self._members.get(room_id, self._clock_s())
+        if known is not None:
             return known
         members = sorted(await self._homeserver.members(room_id))
-        _remember(self._members, room_id, (self._clock_s() + _ASK_AGAIN_S, members))
+        self._members.put(room_id, members, until=self._clock_s() + _ASK_AGAIN_S)
         return members
 
     async def _encrypted(self, room_id: str, content: Any) -> None:
@@ -107,10 +108,3 @@ class EncryptedRooms:
 
 def _whole(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
-
-
-def _remember(where: OrderedDict[str, Any], room_id: str, value: Any) -> None:
-    where[room_id] = value
-    where.move_to_end(room_id)
-    while len(where) > _REMEMBERED:
-        where.popitem(last=False)

@@ -10,17 +10,18 @@ import base64
 import binascii
 import hmac
 import json
-import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.fernet import Fernet
 
+from bridge import secret_file
 from bridge.errors import ConfigError
 
 FILE_NAME = "encryption.key"
 _SEED_BYTES = 32  # an Ed25519 private key
+_SEEDS = ("master", "self_signing", "user_signing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,42 +41,9 @@ class Secret:
 
 def kept(data_dir: Path) -> Secret:
     """The secret in `data_dir`, made if absent. Raises ConfigError where it cannot be read."""
-    data_dir.mkdir(parents=True, exist_ok=True)
     file = data_dir / FILE_NAME
     try:
-        return _read(file)
-    except FileNotFoundError:
-        _make(file)
-    return _read(file)
-
-
-def _make(file: Path) -> None:
-    document = {
-        "pickle": secrets.token_urlsafe(32),
-        **{name: base64.b64encode(secrets.token_bytes(_SEED_BYTES)).decode() for name in _SEEDS},
-    }
-    # Written whole beside it, then linked: a crash leaves no half file.
-    fresh = file.with_name(f"{file.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as out:
-        json.dump(document, out, indent=1)
-        out.flush()
-        os.fsync(out.fileno())
-    try:
-        os.link(fresh, file)
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink()
-
-
-_SEEDS = ("master", "self_signing", "user_signing")
-
-
-def _read(file: Path) -> Secret:
-    try:
-        document = json.loads(file.read_text(encoding="ascii"))
+        document = json.loads(secret_file.kept(file, _fresh))
         seeds = {name: base64.b64decode(document[name], validate=True) for name in _SEEDS}
         pickle = document["pickle"]
     except (ValueError, KeyError, TypeError, binascii.Error) as error:
@@ -83,3 +51,11 @@ def _read(file: Path) -> Secret:
     if not isinstance(pickle, str) or any(len(seed) != _SEED_BYTES for seed in seeds.values()):
         raise ConfigError(f"{file}: cannot be read; bring it back from a backup")
     return Secret(pickle, seeds["master"], seeds["self_signing"], seeds["user_signing"])
+
+
+def _fresh() -> str:
+    document = {
+        "pickle": secrets.token_urlsafe(32),
+        **{name: base64.b64encode(secrets.token_bytes(_SEED_BYTES)).decode() for name in _SEEDS},
+    }
+    return json.dumps(document, indent=1)

@@ -22,6 +22,7 @@ from urllib.parse import quote
 from bridge.matrix import wire
 from bridge.matrix.appservice import entry_of
 from bridge.matrix.client import Homeserver, HomeserverError
+from bridge.matrix.http import object_of
 from bridge.store.database import Database
 from bridge.store.inbox import Inbox, NewEntry
 from bridge.store.marks import Marks
@@ -136,17 +137,13 @@ def _joins(event: dict[str, Any], user_id: str) -> bool:
     """Whether this event is the user's coming (and not a new name of theirs)."""
     if event.get("type") != wire.MEMBER or event.get("state_key") != user_id:
         return False
-    before = _object(_object(event.get("unsigned")).get("prev_content")).get("membership")
-    return _object(event.get("content")).get("membership") == "join" != before
+    before = object_of(object_of(event.get("unsigned")).get("prev_content")).get("membership")
+    return object_of(event.get("content")).get("membership") == "join" != before
 
 
 def _sent_ms(event: dict[str, Any]) -> int:
     value = event.get("origin_server_ts")
     return value if isinstance(value, int) else 0
-
-
-def _object(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _objects(value: object) -> list[dict[str, Any]]:

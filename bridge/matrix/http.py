@@ -112,6 +112,11 @@ class MatrixApi:
         return self._session
 
 
+def object_of(value: object) -> dict[str, Any]:
+    """A part of an answer that is an object where all is well; {} where it is none."""
+    return value if isinstance(value, dict) else {}
+
+
 class _AnswerLost(aiohttp.ClientError):
     """The connection ended before the answer came."""
 

@@ -67,5 +67,9 @@ class Recent(Generic[K, V]):
         if len(self._entries) > self._capacity:
             self._entries.popitem(last=False)
 
+    def forget(self, key: K) -> None:
+        """Know nothing of it any more."""
+        self._entries.pop(key, None)
+
     def __len__(self) -> int:
         return len(self._entries)

@@ -10,6 +10,7 @@ from html import escape
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from bridge.domain import transcript
 from bridge.domain.conference import Conference
 from bridge.matrix.card import Place, words
 from bridge.matrix.wire import (
@@ -31,31 +32,13 @@ CARD = "eu.colloque.card"
 """Content key of the call card."""
 
 
-class Spoken(Protocol):
+class Spoken(transcript.Spoken, Protocol):
     """A stored utterance."""
 
     @property
     def conference(self) -> str: ...
     @property
-    def segment(self) -> str: ...
-    @property
-    def rev(self) -> int: ...
-    @property
-    def speaker(self) -> str: ...
-    @property
     def device(self) -> str: ...
-    @property
-    def display_name(self) -> str: ...
-    @property
-    def text(self) -> str: ...
-    @property
-    def language(self) -> str: ...
-    @property
-    def start_ms(self) -> int: ...
-    @property
-    def end_ms(self) -> int: ...
-    @property
-    def engine(self) -> str: ...
 
 
 # ---- names of effects in the outbox

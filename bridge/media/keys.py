@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bridge.config import Settings
 from bridge.errors import ConfigError
+from bridge.secret_file import kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,35 +31,16 @@ def api_key(settings: Settings) -> ApiKey:
         raise ConfigError("`media.api_key` and `media.api_secret` are given together or not at all")
     if media.backend == "livekit":
         raise ConfigError("`media.backend: livekit` needs `media.api_key` and `media.api_secret`")
-    return _kept(settings.path(settings.data_dir) / "media.keys")
+    file = settings.path(settings.data_dir) / "media.keys"
+    return _read(file, kept(file, _fresh))
 
 
-def _kept(file: Path) -> ApiKey:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        return _read(file)
-    except FileNotFoundError:
-        pass
-    # Written whole beside it, then linked: a crash leaves no half file, and of two bridges that
-    # start at once the first one's key stands (link fails where the name exists).
-    fresh = file.with_name(f"{file.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as out:
-        out.write(f"colloque-{secrets.token_hex(4)}: {secrets.token_urlsafe(32)}\n")
-        out.flush()
-        os.fsync(out.fileno())
-    try:
-        os.link(fresh, file)
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink()
-    return _read(file)
+def _fresh() -> str:
+    return f"colloque-{secrets.token_hex(4)}: {secrets.token_urlsafe(32)}\n"
 
 
-def _read(file: Path) -> ApiKey:
-    key, colon, secret = file.read_text(encoding="utf-8").strip().partition(": ")
+def _read(file: Path, line: str) -> ApiKey:
+    key, colon, secret = line.strip().partition(": ")
     if not (key and colon and secret):
         raise ConfigError(f"{file}: must hold one line `key: secret`; remove it to have one made")
     return ApiKey(key, secret)

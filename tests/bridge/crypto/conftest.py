@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,6 @@ from bridge import app, config
 from bridge.crypto import Handler
 from bridge.dev.certificates import ensure_authority
 from bridge.matrix import registration
-from tests.support import postgres
 from tests.support.encrypted_client import EncryptedClient
 from tests.support.synapse import Person, Synapse, free_ports
 
@@ -119,22 +118,3 @@ async def clients() -> AsyncIterator[Callable[[Person], Coroutine[Any, Any, Encr
 
     yield start
     await asyncio.gather(*(client.stop() for client in started))
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[postgres.PostgresServer]:
-    server = postgres.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of the test's own."""
-    if request.param == "sqlite":
-        yield f"sqlite:{tmp_path}/crypto.db"
-        return
-    server: postgres.PostgresServer = request.getfixturevalue("postgres_server")
-    name = f"crypto_{abs(hash(request.node.name))}"
-    yield server.url(name)
-    server.drop(name)

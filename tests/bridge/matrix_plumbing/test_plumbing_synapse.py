@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from aiohttp import web
 
 from bridge import config
-from bridge.dev.certificates import ensure_authority
-from bridge.matrix import appservice, registration, wire
+from bridge.matrix import appservice, wire
 from bridge.matrix.catchup import CatchUp
 from bridge.matrix.client import Homeserver, HomeserverError
 from bridge.matrix.outbox import Sender
@@ -27,7 +25,7 @@ from bridge.matrix.registration import Registration
 from bridge.store.database import Database, open_database
 from bridge.store.inbox import Entry, Inbox
 from bridge.store.outbox import Outbox, Outgoing
-from tests.support.synapse import Person, Synapse, free_ports
+from tests.support.synapse import Person, Synapse
 
 pytestmark = pytest.mark.homeserver
 
@@ -122,29 +120,6 @@ class Echo:
                 )
                 await self.outbox.put(conn, row, now_ms=1)
             await self.inbox.done(conn, entry)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def registered(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[tuple[Synapse, Registration]]:
-    folder = tmp_path_factory.mktemp("plumbing")
-    client_port, federation_port, bridge_port = free_ports(3)
-    server = Synapse(
-        folder / "homeserver",
-        client_port=client_port,
-        federation_port=federation_port,
-        authority=ensure_authority(folder),
-    )
-    settings = config.Settings(
-        homeserver=config.Homeserver(server_name=server.server_name),
-        appservice=config.Appservice(listen=f"127.0.0.1:{bridge_port}"),
-    )
-    path = folder / "registration.yaml"
-    path.write_text(registration.generate(settings), encoding="utf-8")
-    await server.start([path])
-    yield server, registration.read(path)
-    await server.stop()
 
 
 @pytest.fixture

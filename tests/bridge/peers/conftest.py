@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest_asyncio
 
 from tests.support.rooms_world import Worlds
 from tests.support.sites_world import Sites
-
-
-@pytest_asyncio.fixture
-async def worlds(tmp_path: Path) -> AsyncIterator[Worlds]:
-    """Opens databases, and closes them."""
-    factory = Worlds(tmp_path)
-    yield factory
-    await factory.close()
 
 
 @pytest_asyncio.fixture

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from bridge.errors import Refused
 from bridge.ids import media_room
@@ -17,19 +15,11 @@ from bridge.matrix.registration import Registration
 from bridge.media.server import MediaTrack
 from bridge.rooms import news
 from bridge.store.grants import Grant
-from tests.support.rooms_bridge import Bridge, synapse_with_bot
+from tests.support.rooms_bridge import Bridge
 from tests.support.synapse import Person, Synapse
 
 pytestmark = pytest.mark.homeserver
 MICROPHONE = (MediaTrack("TR", "audio", "MICROPHONE", False),)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def registered(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[tuple[Synapse, Registration]]:
-    async with synapse_with_bot(tmp_path_factory.mktemp("commands")) as running:
-        yield running
 
 
 class Chat:

@@ -5,30 +5,20 @@ Media server and scribe are stood in for; everything between the chat and the ti
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from bridge.ids import media_room
 from bridge.matrix import wire
 from bridge.matrix.registration import Registration
 from bridge.matrix.timeline import CARD
 from bridge.store.grants import Grant
-from tests.support.rooms_bridge import Bridge, synapse_with_bot
+from tests.support.rooms_bridge import Bridge
 from tests.support.synapse import Person, Synapse
 
 pytestmark = pytest.mark.homeserver
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def registered(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[tuple[Synapse, Registration]]:
-    async with synapse_with_bot(tmp_path_factory.mktemp("rooms")) as running:
-        yield running
 
 
 async def alice_of(server: Synapse) -> Person:
