@@ -157,6 +157,10 @@ async def test_locked_lobby_and_limit_at_the_doors(scene: Scene) -> None:
 
     async def wished(**more: object) -> None:
         await alice.set_state(room_id, WISH, {**wish, **more})
+        # Whoever asks before the bridge has read it is let in, and may then come back. It reads a
+        # room's events in their order.
+        asked = await alice.say(room_id, "!visio status")
+        await eventually(lambda: answered(scene, room_id, asked))
 
     async with scene.call(room_id, "alice", "bob"):
         for more, reason in (
@@ -177,6 +181,16 @@ async def test_locked_lobby_and_limit_at_the_doors(scene: Scene) -> None:
     notices = [event["content"].get("body", "") for event in said]
     eve = scene.person("eve").user_id
     assert sum(f"!visio admit {eve}" in body for body in notices) == 1
+
+
+async def answered(scene: Scene, room_id: str, event_id: str) -> bool:
+    """Whether the bot has replied to a message."""
+    replies = [
+        event["content"].get("m.relates_to", {}).get("m.in_reply_to", {}).get("event_id")
+        for event in await scene.person("alice").messages(room_id)
+        if event["sender"] == scene.site.bot
+    ]
+    return event_id in replies
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import { isActive, STATUS } from './rooms.js';
 import { notice, once, show } from './views.js';
 
 const OPENING_MS = 3000;
+const ENDED_MS = 15_000;
 const WISH = 'eu.colloque.conference';
 
 /**
@@ -145,16 +146,21 @@ export class Lobby {
     this.#release(kind)?.stop();
   }
 
-  /** Where newcomers wait for a moderator, asks again until one lets them in. */
+  /**
+   * Where newcomers wait for a moderator, asks again until one lets them in. Just after the end of a
+   * call nobody is let in for some seconds, so that no client starts it again by itself: a person may.
+   */
   async #joinOnceAdmitted() {
+    const endedUntil = Date.now() + ENDED_MS;
     for (;;) {
       try {
         await this.join({ tracks: Object.values(this.tracks).filter(Boolean) });
         return;
       } catch (error) {
-        if (error?.key !== 'waiting' || this.closed) throw error;
-        notice('join-problem', error);
-        byId('join').textContent = say('lobby.waiting');
+        const ended = error?.key === 'callEnded' && Date.now() < endedUntil;
+        if ((error?.key !== 'waiting' && !ended) || this.closed) throw error;
+        if (!ended) notice('join-problem', error);
+        byId('join').textContent = say(ended ? 'lobby.joining' : 'lobby.waiting');
       }
       await new Promise((resume) => setTimeout(resume, ASK_AGAIN_MS));
       if (this.closed) return;

@@ -124,7 +124,7 @@ async def _lobby(page: Page, name: str) -> None:
 async def _enter(page: Page, name: str) -> None:
     await _lobby(page, name)
     await page.get_by_role("button", name="Rejoindre l’appel").click()
-    await expect(page.locator("#call-state")).to_have_text("Connecté", timeout=20_000)
+    await expect(page.locator("#call-state")).to_have_text("Connecté", timeout=40_000)
     await expect(page.locator("#view-call")).to_be_visible()
 
 
