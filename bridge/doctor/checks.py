@@ -11,6 +11,7 @@ from bridge.doctor import (
     media,
     parts,
     room,
+    sealed,
     web,
 )
 from bridge.doctor.visit import Visit
@@ -69,6 +70,14 @@ CHECKS: tuple[Check[Visit], ...] = (
     Check("media.turn", media.turn, ("media.signal",)),
     Check("media.join", media.media, ("media.signal",), patience_s=30),
     Check("media.webhooks", media.webhooks, ("api.key", "bridge.web")),
+    Check("sealed.wanted", sealed.wanted, ("registration.readable",)),
+    Check("sealed.key", sealed.key_file, ("sealed.wanted",)),
+    Check(
+        "sealed.device",
+        sealed.transactions,
+        ("sealed.wanted", "bridge.web", "homeserver.ping"),
+        patience_s=20,
+    ),
     Check("scribe.ready", parts.scribe, ("bridge.web",)),
 )
 

@@ -48,6 +48,7 @@ class Visit:
     instance: str = ""
     parts: dict[str, str] = field(default_factory=dict)
     own_room: str = ""
+    sealed: bool = False
     joined: Joined | None = None
     state: RoomState | None = None
     webhooks: dict[str, float] = field(default_factory=dict)

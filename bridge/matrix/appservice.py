@@ -29,7 +29,20 @@ _LARGEST_BODY = 32 * 1024 * 1024  # Synapse sends at most 100 events of 64 KiB, 
 _PREFIX = "/_matrix/app/v1"
 _TO_DEVICE = "de.sorunome.msc2409.to_device"
 
+_KEY_COUNTS = (
+    "org.matrix.msc3202.device_one_time_keys_count",  # as Synapse writes it
+    "org.matrix.msc3202.device_one_time_key_counts",
+    "device_one_time_keys_count",
+)
+
 EVENTS = Counter("colloque_matrix_events_total", "Room events taken in.", ["outcome"])
+DEVICE = Counter(
+    "colloque_matrix_device_transactions_total",
+    "Transactions with to-device messages for the bot, or with the number of its keys left.",
+    ["part"],
+)
+for _part in ("to_device", "key_counts"):
+    DEVICE.labels(_part)  # 0 is there to be read
 
 
 Take = Callable[[dict[str, Any]], Awaitable[None]]
@@ -111,6 +124,7 @@ class _Door:
             return _error(503, "M_UNKNOWN", "The transaction could not be stored")
         if rooms:
             self._on_commit(rooms)
+        _count_device_parts(document, self._bot)
         if self._on_to_device is not None:
             for message in _to_device(document, self._bot):
                 self._on_to_device(message)
@@ -163,6 +177,13 @@ def _to_device(document: dict[str, Any], bot: str) -> list[dict[str, Any]]:
     if not isinstance(messages, list):
         return []
     return [m for m in messages if isinstance(m, dict) and m.get("to_user_id") == bot]
+
+
+def _count_device_parts(document: dict[str, Any], bot: str) -> None:
+    if _to_device(document, bot):
+        DEVICE.labels("to_device").inc()
+    if any(bot in counts for name in _KEY_COUNTS if isinstance(counts := document.get(name), dict)):
+        DEVICE.labels("key_counts").inc()
 
 
 def _events(document: dict[str, Any]) -> list[Any]:

@@ -29,6 +29,7 @@ _HOMESERVER = (
     "discovery.client",
     "doors.sfu_get",
     "doors.homeserver",
+    "sealed.device",
 )
 
 
@@ -44,7 +45,13 @@ def transports(url: str) -> list[dict[str, str]]:
 
 
 async def test_a_homeserver_with_everything_left_off(deployment: Deployment) -> None:
-    off = with_feature(msc4143_enabled=False, msc4502_enabled=False, msc4512_enabled=False)
+    off = with_feature(
+        msc4143_enabled=False,
+        msc4502_enabled=False,
+        msc4512_enabled=False,
+        msc2409_to_device_messages_enabled=False,
+        msc3202_transaction_extensions=False,
+    )
     await deployment.restart(
         {
             "experimental_features": off,
@@ -60,6 +67,8 @@ async def test_a_homeserver_with_everything_left_off(deployment: Deployment) -> 
     assert "msc4143_enabled: true" in remedy(found, "homeserver.features", "feature.off")
     assert "max_event_delay_duration: 24h" in remedy(found, "homeserver.delays", "delay.off")
     assert found["homeserver.rates"].outcome == "not_checked"
+    said = remedy(found, "sealed.device", "device.silent")
+    assert "msc2409_to_device_messages_enabled: true" in said
     assert "msc4502_enabled: true" in remedy(found, "homeserver.joined", "joined.off")
     said = remedy(found, "discovery.transports", "transports.off")
     assert f'livekit_service_url: "{page}"' in said
@@ -119,6 +128,7 @@ async def test_a_registration_of_long_ago_and_a_slash_too_many(deployment: Deplo
             "matrix_rtc": {"transports": transports(f"{page}/")},
             "extra_well_known_client_content": {_FOCI: transports("https://other.example.org")},
             "rc_delayed_event_mgmt": None,
+            "experimental_features": with_feature(msc3202_transaction_extensions=False),
             "listeners": [client, federation],
         },
         old,
@@ -138,6 +148,8 @@ async def test_a_registration_of_long_ago_and_a_slash_too_many(deployment: Deplo
     assert page in remedy(found, "discovery.client", "known.other")
     assert "rc_delayed_event_mgmt" in remedy(found, "homeserver.rates", "rates.low")
     assert "openid" in remedy(found, "doors.sfu_get", "door.openid")
+    said = remedy(found, "sealed.device", "device.counts")
+    assert "msc3202_transaction_extensions: true" in said
     assert "m.server" not in remedy(found, "federation.found", "federation.stranger")
     assert found["federation.openid"].outcome == "not_checked"
 

@@ -105,6 +105,43 @@ async def test_from_outside_only_what_clients_reach_is_looked_at(deployment: Dep
     assert set(found.values()) == {"ok"}
 
 
+# encrypted rooms
+
+
+async def test_encryption_that_is_off_is_said_with_its_reason(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks = ("sealed.wanted", "sealed.key", "sealed.device")
+    found = await deployment.examine(*checks, encryption={"enabled": False})
+    assert {found[name].outcome for name in checks} == {"not_checked"}
+    spoilt = deployment.spoilt_registration(without=("org.matrix.msc3202",))
+    found = await deployment.examine(*checks, appservice__registration=str(spoilt))
+    said = remedy(found, "sealed.wanted", "sealed.registration")
+    assert str(spoilt) in said
+    assert "org.matrix.msc3202: true" in said
+    assert {found[name].outcome for name in checks[1:]} == {"not_checked"}
+    monkeypatch.setattr("bridge.crypto.installed", lambda: False)
+    found = await deployment.examine("sealed.wanted")
+    assert "colloque[encryption]" in remedy(found, "sealed.wanted", "sealed.packages")
+
+
+async def test_the_key_of_what_is_stored(deployment: Deployment, tmp_path: Path) -> None:
+    found = await deployment.examine("sealed.key")
+    assert found["sealed.key"].outcome == "ok"
+    file = tmp_path / "encryption.key"
+    found = await deployment.examine("sealed.key", data_dir=str(tmp_path))
+    assert "identity was reset" in remedy(found, "sealed.key", "secret.none")
+    assert not file.exists(), "the doctor makes none"
+    file.write_text("{}")
+    found = await deployment.examine("sealed.key", data_dir=str(tmp_path))
+    assert str(file) in remedy(found, "sealed.key", "secret.wrong")
+    kept = deployment.settings.path(deployment.settings.data_dir) / "encryption.key"
+    file.write_bytes(kept.read_bytes())
+    file.chmod(0o640)
+    found = await deployment.examine("sealed.key", data_dir=str(tmp_path))
+    assert "chmod 600" in remedy(found, "sealed.key", "secret.open")
+
+
 # this machine
 
 
