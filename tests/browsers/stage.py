@@ -68,9 +68,12 @@ class Stage:
         return room_id
 
     async def cards(self, room_id: str) -> dict[str, str]:
-        """Text of each card in the room, whoever's, as it is now; by event id."""
+        """Text of each card in the room, whoever's, as it is now; by event id.
+
+        A card that only says where the call's card is now is none.
+        """
         bots = {site.bot for site in self.sites}
-        shown: dict[str, str] = {}
+        shown: dict[str, Any] = {}
         for event in await self.person("alice").messages(room_id):
             content = event["content"]
             if event["sender"] in bots and CARD in content:
@@ -78,8 +81,8 @@ class Stage:
                 edits = relation.get("rel_type") == "m.replace"
                 card = relation["event_id"] if edits else event["event_id"]
                 if not edits or card in shown:  # an edit of a card that was redacted shows nothing
-                    shown[card] = content.get("m.new_content", content)["body"]
-        return shown
+                    shown[card] = content.get("m.new_content", content)
+        return {card: one["body"] for card, one in shown.items() if one[CARD]["phase"] != "moved"}
 
     async def card(
         self, room_id: str, shows: Callable[[Timeline], bool], *, site: int = 0, reader: str = ""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest_asyncio
 
 from bridge.dev.instance import plan_sites
 from bridge.dev.ports import free_block
+from bridge.dev.site import Site
 from bridge.dev.speech import RATE, spoken
 from bridge.dev.timeline import Timeline
 from tests.browsers.element_call import PATIENCE_S, ElementCall
@@ -116,6 +118,36 @@ async def test_one_card_and_one_thread_whichever_bridge_is_gone(
             assert await one_card(two_sites, room_id, names, gone=leaver.name) == first
 
 
+async def test_a_bridge_that_stays_away(two_sites: Stage) -> None:
+    room_id = await two_sites.room(*PEOPLE)
+    async with two_sites.call(room_id, *PEOPLE) as calls:
+        alice, bob, carol, dave = calls
+        await everybody_sees_everybody(calls)
+        first = await one_card(two_sites, room_id, PEOPLE)
+        with frozen(two_sites.sites[0]):
+            await everybody_sees_everybody(calls)
+            second = await next_card(two_sites, room_id, first)
+            await dave.leave()
+            await eventually(lambda: shows(two_sites, room_id, second, ("carol",), "dave"), 60)
+            await everybody_sees_everybody([alice, bob, carol])
+        left = ("alice", "bob", "carol")
+        assert await one_card(two_sites, room_id, left, gone="dave") == second
+        await everybody_sees_everybody([alice, bob, carol])
+
+
+@contextlib.contextmanager
+def frozen(site: Site) -> Iterator[None]:
+    """Its bridge does nothing, as if its machine were off; its media server goes on."""
+    assert site.bridge is not None
+    pid = site.bridge.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 async def one_card(
     stage: Stage, room_id: str, names: tuple[str, ...], *, gone: str | None = None
 ) -> str:
@@ -130,6 +162,16 @@ async def one_card(
     except TimeoutError:
         raise AssertionError(f"not one card of {names}: {await stage.cards(room_id)}") from None
     return next(iter(await stage.cards(room_id)))
+
+
+async def next_card(stage: Stage, room_id: str, before: str) -> str:
+    """The event id of the card that takes the place of another."""
+    await eventually(lambda: others(stage, room_id, before), PATIENCE_S)
+    return next(iter(await others(stage, room_id, before)))
+
+
+async def others(stage: Stage, room_id: str, before: str) -> set[str]:
+    return set(await stage.cards(room_id)) - {before}
 
 
 async def shows(
