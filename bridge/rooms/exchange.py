@@ -14,16 +14,19 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from bridge.domain import federation
 from bridge.domain.conference import read_conferences
 from bridge.domain.federation import BEAT_MS, DEAD_MS, Report
 from bridge.errors import Unavailable
+from bridge.matrix.limits import Rate, RateLimit, Recent
 from bridge.peers import messages
 from bridge.peers.links import Revs
 from bridge.peers.messages import Page, PageAsked, RoomReport
 from bridge.rooms import facts as room_facts
 from bridge.rooms import news
+from bridge.rooms.facts import Facts
 from bridge.rooms.house import House, Stores
 from bridge.rooms.record import in_call
 from bridge.rooms.standing import Standing, standing
@@ -39,8 +42,20 @@ MAX_ROOMS = 2_000
 """Rooms whose reports are remembered; the one that was spoken of longest ago is forgotten."""
 PAGE_BYTES = 40_000
 
+READS = Rate(per_second=2.0, burst=50)
+"""How many rooms are read because another site speaks of them."""
+UNREAD_MS = 60_000
+"""How long a room is not asked about again."""
+READ_S = 5.0
+
 Take = Callable[[Sequence[NewEntry]], Awaitable[None]]
 Tell = Callable[[str, RoomReport], None]
+
+
+class Members(Protocol):
+    """What is asked of bridge.matrix.client.Homeserver."""
+
+    async def is_joined(self, room_id: str, user_id: str) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -69,6 +84,7 @@ class Exchange:
         self,
         house: House,
         stores: Stores,
+        members: Members,
         *,
         take: Take,
         tell: Tell,
@@ -78,6 +94,7 @@ class Exchange:
     ) -> None:
         self._house = house
         self._stores = stores
+        self._members = members
         self._take = take
         self._tell = tell
         self._revs = revs
@@ -89,6 +106,8 @@ class Exchange:
         self._boot = clock_ms()
         self.looked_ms = self._boot
         self._count = 0
+        self._unread: Recent[str, bool] = Recent(MAX_ROOMS)
+        self._reads = RateLimit(READS, capacity=1)
 
     def wake(self, room_ids: Iterable[str]) -> None:
         """Something of these rooms has changed here. Never blocks."""
@@ -106,7 +125,9 @@ class Exchange:
 
     async def bridges(self, room_id: str) -> Collection[str] | None:
         """Servers whose bridge is in this room, ours among them; None where ours is not."""
-        facts = room_facts.from_json(await self._stores.rooms.get(None, room_id))
+        facts = await self._facts(room_id)
+        if not facts.known and await self._read(room_id):
+            facts = await self._facts(room_id)
         return {*facts.bridges, self._house.server_name} if facts.joined else None
 
     async def take(self, origin: str, told: RoomReport) -> RoomReport:
@@ -151,6 +172,32 @@ class Exchange:
             for u in [in_call(u, part) for u in await self._stores.utterances.revisions(part.id)]
         ]
         return Page(said=tuple(_fitting(said[asked.skip :])), total=len(said))
+
+    async def _facts(self, room_id: str) -> Facts:
+        return room_facts.from_json(await self._stores.rooms.get(None, room_id))
+
+    async def _read(self, room_id: str) -> bool:
+        """Have a room read that we are in and know nothing of: the database was lost.
+
+        Whether that was done in time. A stranger may name any room: the homeserver is asked first
+        whether the bot is there, and neither is done often.
+        """
+        now_ms = self._clock_ms()
+        asked, _ = self._unread.get(room_id, now_ms)
+        if asked or self._reads.take("", now_ms / 1000) > 0:
+            return False
+        self._unread.put(room_id, True, until=now_ms + UNREAD_MS)
+        if not await self._members.is_joined(room_id, self._house.bot):
+            return False
+        await self._take([news.unread(room_id, now_ms)])
+        try:
+            async with asyncio.timeout(READ_S):
+                while True:  # the room's turn reads it
+                    if (await self._facts(room_id)).known:
+                        return True
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            return False
 
     async def _note(self, site: str, told: RoomReport) -> int:
         room = self._room(told.room_id)

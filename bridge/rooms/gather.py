@@ -75,6 +75,7 @@ News = (
     | news.Peers
     | news.ShareTaken
     | news.PutOut
+    | news.Unread
 )
 
 
@@ -168,6 +169,8 @@ class Gatherer:
             said = membership.read(told.event, now_ms=entry.received_ms)
             if isinstance(said, Membership) and said.user_id != self._house.bot:
                 return await self._facts_and_name(room_id, said.user_id)
+        if isinstance(told, news.Unread):
+            return await self._facts_and_name(room_id, "")
         if isinstance(told, news.Reread):
             return await self._read_again(room_id)
         if isinstance(told, news.Peers):

@@ -95,6 +95,11 @@ class Reread:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """Another site speaks of a room that we are in, and of which nothing is known here."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ghost:
     """A membership at our media server whose device has not been there for a while."""
 
@@ -155,7 +160,7 @@ class PutOut:
     asked_by: str
 
 
-PeerNews = Peers | ShareTaken | PutOut
+PeerNews = Peers | ShareTaken | PutOut | Unread
 MediaNews = Joined | Left | Finished | Closed | Gone | Due | Knocked | CameBack | Reread | Ghost
 ScribeNews = Heard | SessionChanged
 
@@ -200,7 +205,7 @@ def media(payload: Mapping[str, Any]) -> MediaNews | None:
 
 
 def peer(payload: Mapping[str, Any]) -> PeerNews | None:
-    """An entry of `peers`, `share_taken` or `put_out` below."""
+    """An entry of `peers`, `share_taken`, `put_out` or `unread` below."""
     match payload.get("event"):
         case "peers":
             return _peers(payload)
@@ -211,6 +216,8 @@ def peer(payload: Mapping[str, Any]) -> PeerNews | None:
                 _number(payload, "taken"),
                 _number(payload, "utterances"),
             )
+        case "unread":
+            return Unread()
         case "put_out":
             return PutOut(
                 _text(payload, "call"), _text(payload, "user_id"), _text(payload, "asked_by")
@@ -320,6 +327,11 @@ def share_taken(room_id: str, conference: str, site: str, taken: int, utterances
         "utterances": utterances,
     }
     return NewEntry(room_id, "peer", f"share:{conference}:{site}:{taken}", payload)
+
+
+def unread(room_id: str, at_ms: int) -> NewEntry:
+    """Entry that has a room read for the first time."""
+    return NewEntry(room_id, "peer", f"unread:{room_id}:{at_ms}", {"event": "unread"})
 
 
 def put_out(asked: messages.ModerateAsked) -> NewEntry:

@@ -49,7 +49,12 @@ class Sites:
         """All parts. `device_id`: the bot's device."""
         revs = Revs(lambda: time.time_ns() // 1_000_000)
         exchange = Exchange(
-            house, stores, take=take, tell=lambda server, told: links.tell(server, told), revs=revs
+            house,
+            stores,
+            homeserver,
+            take=take,
+            tell=lambda server, told: links.tell(server, told),
+            revs=revs,
         )
         moderation = Moderation(house, stores, hands, take=take)
         doorway = Door(house.server_name, house.allow_servers, exchange, homeserver, moderation)

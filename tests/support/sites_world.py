@@ -34,6 +34,7 @@ class Site:
         self.exchange = Exchange(
             house,
             stores,
+            self.sites,
             take=take,
             tell=lambda server, told: self.links.tell(server, told),
             revs=revs,
