@@ -10,9 +10,6 @@ from typing import NamedTuple
 
 from sfu.rtp.packet import Malformed
 
-DEPENDENCY_DESCRIPTOR = (
-    "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
-)
 _TEMPLATES = 64
 
 

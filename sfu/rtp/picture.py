@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from sfu.rtp import av1, h264, vp8, vp9
+from sfu.rtp.extension import DEPENDENCY_DESCRIPTOR
 
 Size = tuple[int, int]
 
@@ -73,7 +74,7 @@ class Av1Reader:
         self._structure: av1.Structure | None = None
 
     def read(self, payload: bytes, extensions: Mapping[str, bytes]) -> Picture:
-        raw = extensions.get(av1.DEPENDENCY_DESCRIPTOR)
+        raw = extensions.get(DEPENDENCY_DESCRIPTOR)
         if raw is None:
             return Picture(av1.starts_sequence(payload))
         found = av1.parse_descriptor(raw, self._structure)

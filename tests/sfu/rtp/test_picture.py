@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfu.rtp import av1, h264, vp9
+from sfu.rtp import av1, extension, h264, vp9
 from sfu.rtp.packet import Malformed
 from sfu.rtp.picture import CODECS, SCALABLE, Picture, reader_for
 from tests.sfu.rtp.dependency import descriptor, structure
@@ -109,7 +109,7 @@ def test_cut_and_endless_dependency_descriptors(raw: bytes) -> None:
 def test_any_bytes_are_read_or_malformed(mime: str, payload: bytes, raw: bytes) -> None:
     reader = reader_for(mime)
     try:
-        found = reader.read(payload, {av1.DEPENDENCY_DESCRIPTOR: raw})
+        found = reader.read(payload, {extension.DEPENDENCY_DESCRIPTOR: raw})
     except Malformed:
         return
     assert found.spatial >= 0
@@ -132,7 +132,7 @@ def test_av1_with_and_without_a_dependency_descriptor() -> None:
     assert reader.read(b"\x08", {}).key_frame
     assert not reader.read(b"\x00", {}).key_frame
     raw = structure(offset=0, spatial=(0, 1), targets=2, chains=0, sizes=SIZES[:2])
-    first = {av1.DEPENDENCY_DESCRIPTOR: descriptor(0, extra=raw)}
-    later = {av1.DEPENDENCY_DESCRIPTOR: descriptor(1, begins=False)}
+    first = {extension.DEPENDENCY_DESCRIPTOR: descriptor(0, extra=raw)}
+    later = {extension.DEPENDENCY_DESCRIPTOR: descriptor(1, begins=False)}
     assert reader.read(b"\0", first) == Picture(True, 0, True, True, SIZES[:2])
     assert reader.read(b"\0", later) == Picture(False, 1, False, True)

@@ -4,6 +4,7 @@ import aiortc.sdp
 import pytest
 
 from sfu.room.ports import Codec
+from sfu.rtp import extension
 from sfu.signal import negotiation, sdp
 from sfu.signal.negotiation import Ice, OfferSection, Receive, Send
 from tests.sfu.signal.stage import description
@@ -41,14 +42,14 @@ def test_a_received_simulcast_section() -> None:
     assert video.value("simulcast") == "recv q;h;f"
     assert list(video.values("rid")) == ["q recv", "h recv", "f recv"]
     assert "transport-cc" in video.codecs()[0].feedback
-    assert negotiation.RID in video.extensions().values()
+    assert extension.RID in video.extensions().values()
 
 
 def test_every_placeholder_negotiates_the_rid_extension() -> None:
     answer = answered("chromium_v1_publish", m7=Receive())
     for section in answer.sections:
         if section.kind == "video":
-            assert negotiation.RID in section.extensions().values()
+            assert extension.RID in section.extensions().values()
     assert answer.sections[0].direction == "inactive"
 
 
@@ -164,17 +165,17 @@ def test_a_subscriber_gets_the_format_that_decodes_a_track(
 
 def test_the_dependency_descriptor_goes_with_av1_alone() -> None:
     # livekit-client adds the extension to what Chromium offers by itself.
-    line = f"a=mid:7\r\na=extmap:12 {negotiation.DEPENDENCY_DESCRIPTOR}"
+    line = f"a=mid:7\r\na=extmap:12 {extension.DEPENDENCY_DESCRIPTOR}"
     offer = sdp.parse(description("chromium_v1_publish").replace("a=mid:7", line))
     section = offer.sections[7]
     av1 = negotiation.wanted_codec(section, "av1")
     for codec, there in ((av1, True), (negotiation.wanted_codec(section), False), (None, False)):
         uris = negotiation.extensions(section, codec).values()
-        assert (negotiation.DEPENDENCY_DESCRIPTOR in uris) is there
+        assert (extension.DEPENDENCY_DESCRIPTOR in uris) is there
     answer = negotiation.answer(offer, {"7": Receive(codec=av1)}, ICE)
     kept = sdp.parse(str(answer)).sections[7]
     assert [codec.name for codec in kept.codecs()] == ["AV1", "rtx"]
-    assert negotiation.DEPENDENCY_DESCRIPTOR in kept.extensions().values()
+    assert extension.DEPENDENCY_DESCRIPTOR in kept.extensions().values()
 
 
 @pytest.mark.parametrize(
@@ -192,5 +193,5 @@ def test_our_offers_name_the_publishers_codec(mime: str, fmtp: str, line: str) -
     video = sdp.parse(str(negotiation.offer(sections, ICE, 1))).sections[1]
     assert list(video.values("rtpmap")) == [line]
     assert video.codecs()[0].fmtp == fmtp
-    described = negotiation.DEPENDENCY_DESCRIPTOR in video.extensions().values()
+    described = extension.DEPENDENCY_DESCRIPTOR in video.extensions().values()
     assert described is (mime == "video/av1")
