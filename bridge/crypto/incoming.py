@@ -178,17 +178,7 @@ class Incoming:
     async def _room_key(
         self, conn: Connection, sender_key: str, signing_key: str, content: dict[str, Any]
     ) -> set[str]:
-        room_id, session_key = _room_of(content), content["session_key"]
-        try:
-            session = InboundGroupSession(
-                session_key,
-                signing_key=cast("Any", signing_key),
-                sender_key=cast("Any", sender_key),
-                room_id=cast("Any", room_id),
-                received_at=_utc_now(),
-            )
-        except (OlmGroupSessionError, ValueError) as error:
-            raise CannotRead(f"its room key is none: {error}") from error
+        session = _session(InboundGroupSession, sender_key, signing_key, content)
         return await self._keep(conn, session, content)
 
     async def _forwarded(
@@ -198,17 +188,7 @@ class Incoming:
         # else's key could say it is anybody's.
         if content.get("sender_key") != sender_key:
             raise CannotRead("it forwards a room key of another device")
-        room_id, session_key = _room_of(content), content["session_key"]
-        try:
-            session = InboundGroupSession.import_session(
-                session_key,
-                signing_key=cast("Any", signing_key),
-                sender_key=cast("Any", sender_key),
-                room_id=cast("Any", room_id),
-                received_at=_utc_now(),
-            )
-        except (OlmGroupSessionError, ValueError) as error:
-            raise CannotRead(f"its room key is none: {error}") from error
+        session = _session(InboundGroupSession.import_session, sender_key, signing_key, content)
         return await self._keep(conn, session, content)
 
     async def _keep(
@@ -242,6 +222,26 @@ async def _known(machine: Machine, session: InboundGroupSession) -> InboundGroup
         return await machine.store.get_group_session(session.room_id, cast("Any", session.id))
     except MatrixError:
         return None
+
+
+def _session(
+    make: Callable[..., InboundGroupSession],
+    sender_key: str,
+    signing_key: str,
+    content: dict[str, Any],
+) -> InboundGroupSession:
+    """The session in a room key, by the way its form asks for. Raises CannotRead."""
+    room_id, session_key = _room_of(content), content["session_key"]
+    try:
+        return make(
+            session_key,
+            signing_key=signing_key,
+            sender_key=sender_key,
+            room_id=room_id,
+            received_at=_utc_now(),
+        )
+    except (OlmGroupSessionError, ValueError) as error:
+        raise CannotRead(f"its room key is none: {error}") from error
 
 
 def _room_of(content: dict[str, Any]) -> str:
