@@ -41,25 +41,25 @@ from bridge.media.server import MediaServer
 from bridge.media.supervisor import Supervisor
 from bridge.media.tokens import call_token
 from bridge.peers.way import TO_DEVICE
-from bridge.rooms.aliases import AliasRooms
-from bridge.rooms.callout import CallOut
 from bridge.rooms.conductor import Conductor
 from bridge.rooms.entrance import Entrance
-from bridge.rooms.errands import Errands
-from bridge.rooms.hangup import HangUp
-from bridge.rooms.hearing import Hearing, ScribeAccess, encrypted_calls
 from bridge.rooms.house import House, Stores
-from bridge.rooms.janitor import Janitor
-from bridge.rooms.leaves import Leaves
-from bridge.rooms.media_keys import MediaKeys
-from bridge.rooms.moderation import Hands, OtherSites
-from bridge.rooms.own_key import OwnKey
-from bridge.rooms.reconcile import Reconciler
-from bridge.rooms.sites import Sites
 from bridge.rooms.worker import Rooms
 from bridge.scribe.link import ScribeLink
 from bridge.store.conferences import Conferences
 from bridge.store.database import open_database
+from bridge.upkeep.aliases import AliasRooms
+from bridge.upkeep.callout import CallOut
+from bridge.upkeep.errands import Errands
+from bridge.upkeep.hangup import HangUp
+from bridge.upkeep.hearing import Hearing, ScribeAccess, encrypted_calls
+from bridge.upkeep.janitor import Janitor
+from bridge.upkeep.leaves import Leaves
+from bridge.upkeep.media_keys import MediaKeys
+from bridge.upkeep.moderation import Hands, OtherSites
+from bridge.upkeep.own_key import OwnKey
+from bridge.upkeep.reconcile import Reconciler
+from bridge.upkeep.sites import Sites
 from bridge.web.app import web_app
 from bridge.web.health import Check
 

@@ -136,7 +136,7 @@ class Entrance(Protocol):
 
 
 class LeaveTaker(Protocol):
-    """bridge.rooms.leaves.Leaves."""
+    """bridge.upkeep.leaves.Leaves."""
 
     async def take(self, leave: Leave) -> None:
         """Take a leave over; durable when it returns. Raises BadAsk where that cannot be."""

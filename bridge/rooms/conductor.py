@@ -25,7 +25,7 @@ from bridge.rooms import (
     entrance,
     mapping,
     memberships,
-    moderation,
+    moderating,
     news,
     outcomes,
     requests,
@@ -139,7 +139,7 @@ class Conductor:
             case news.ShareTaken():
                 await agreement.share_taken(ledger, told)
             case news.PutOut():
-                await moderation.put_out(ledger, told)
+                await moderating.put_out(ledger, told)
             case _:
                 await self._media(ledger, told, gathered.grant)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bridge.domain.happenings import Admit, PersonAdmittedAgain, PersonRemoved
 from bridge.rooms import requests_ring
 from bridge.rooms.asking import Asking
-from bridge.rooms.moderation import moderates
+from bridge.rooms.moderating import moderates
 
 
 async def mute(asking: Asking) -> None:

@@ -18,18 +18,18 @@ from bridge.matrix.client import Homeserver
 from bridge.matrix.outbox import Sender
 from bridge.matrix.own_membership import OwnMembership
 from bridge.matrix.registration import Registration
-from bridge.rooms.callout import CallOut
 from bridge.rooms.conductor import Conductor
 from bridge.rooms.entrance import Entrance
-from bridge.rooms.errands import Errands
-from bridge.rooms.hangup import HangUp
-from bridge.rooms.hearing import Hearing, ScribeAccess, encrypted_calls
 from bridge.rooms.house import House, Stores
-from bridge.rooms.media_keys import MediaKeys
-from bridge.rooms.moderation import Hands, OtherSites
-from bridge.rooms.reconcile import Reconciler
 from bridge.rooms.worker import Rooms
 from bridge.store.database import open_database
+from bridge.upkeep.callout import CallOut
+from bridge.upkeep.errands import Errands
+from bridge.upkeep.hangup import HangUp
+from bridge.upkeep.hearing import Hearing, ScribeAccess, encrypted_calls
+from bridge.upkeep.media_keys import MediaKeys
+from bridge.upkeep.moderation import Hands, OtherSites
+from bridge.upkeep.reconcile import Reconciler
 from tests.support.rooms_world import Bell, NoLinks, StandInMedia, StandInScribe
 from tests.support.synapse import Synapse, free_ports
 

@@ -26,21 +26,21 @@ from bridge.matrix import wire
 from bridge.matrix.client import HomeserverError, Member
 from bridge.media.server import MediaParticipant, MediaRoom, MediaTrack
 from bridge.peers.messages import ModerateAsked, Moderated
-from bridge.rooms.callout import CallOut
 from bridge.rooms.conductor import Conductor
 from bridge.rooms.entrance import Entrance
-from bridge.rooms.errands import Errands
-from bridge.rooms.hangup import HangUp
-from bridge.rooms.hearing import Hearing, ScribeAccess, encrypted_calls
 from bridge.rooms.house import House, Stores
-from bridge.rooms.janitor import Janitor
-from bridge.rooms.media_keys import MediaKeys
-from bridge.rooms.moderation import Hands, Links, OtherSites
-from bridge.rooms.reconcile import Reconciler
 from bridge.rooms.worker import Rooms
 from bridge.store.database import open_database
 from bridge.store.grants import Grant
 from bridge.store.inbox import NewEntry
+from bridge.upkeep.callout import CallOut
+from bridge.upkeep.errands import Errands
+from bridge.upkeep.hangup import HangUp
+from bridge.upkeep.hearing import Hearing, ScribeAccess, encrypted_calls
+from bridge.upkeep.janitor import Janitor
+from bridge.upkeep.media_keys import MediaKeys
+from bridge.upkeep.moderation import Hands, Links, OtherSites
+from bridge.upkeep.reconcile import Reconciler
 
 ROOM = "!room"
 BOT = "@visio:a"

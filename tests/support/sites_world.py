@@ -13,9 +13,9 @@ from bridge.matrix import references
 from bridge.peers.door import Door
 from bridge.peers.links import Links, Revs
 from bridge.peers.way import Refusal
-from bridge.rooms.exchange import Exchange
-from bridge.rooms.moderation import Moderation
-from bridge.rooms.shares import Shares
+from bridge.upkeep.exchange import Exchange
+from bridge.upkeep.moderation import Moderation
+from bridge.upkeep.shares import Shares
 from tests.support.rooms_world import ROOM, World, Worlds, state_event
 
 

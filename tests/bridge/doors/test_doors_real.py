@@ -41,11 +41,11 @@ from bridge.media.programs import answers_http, webhook_url
 from bridge.media.server import MediaServer
 from bridge.rooms.entrance import Entrance
 from bridge.rooms.house import House, Stores
-from bridge.rooms.leaves import Leaves
 from bridge.store.database import open_database
 from bridge.store.grants import Grants
 from bridge.store.inbox import Inbox
 from bridge.store.leaves import Leaves as LeaveStore
+from bridge.upkeep.leaves import Leaves
 from bridge.web.app import web_app
 from tests.support.synapse import Person, Synapse, federated, free_ports
 

@@ -25,12 +25,12 @@ from bridge.ids import ROOM_CALL
 from bridge.matrix import appservice, registration, wire
 from bridge.matrix.client import Homeserver
 from bridge.matrix.outbox import Sender
-from bridge.rooms.aliases import AliasRooms
 from bridge.rooms.conductor import Conductor
 from bridge.rooms.house import House, Stores
-from bridge.rooms.janitor import Janitor
 from bridge.rooms.worker import Rooms
 from bridge.store.database import open_database
+from bridge.upkeep.aliases import AliasRooms
+from bridge.upkeep.janitor import Janitor
 from tests.support.rooms_world import Bell, StandInMedia
 from tests.support.synapse import MatrixError, Person, Synapse, free_ports
 

@@ -14,7 +14,7 @@ from bridge.media.server import MediaTrack
 from bridge.peers.messages import InvalidMessage, ModerateAsked, Moderated
 from bridge.peers.way import Refusal
 from bridge.rooms import news
-from bridge.rooms.errands import PATIENCE_MS
+from bridge.upkeep.errands import PATIENCE_MS
 from tests.support.rooms_world import ALICE, BOB, MEDIA, ROOM
 from tests.support.sites_world import Site, Sites, until
 

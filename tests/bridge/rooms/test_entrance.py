@@ -12,9 +12,9 @@ from bridge.errors import Refused, Unavailable
 from bridge.matrix import wire
 from bridge.matrix.client import HomeserverError
 from bridge.rooms.entrance import RESERVED_MS
-from bridge.rooms.hangup import HOLD_MS
 from bridge.rooms.ledger import Ledger
 from bridge.store.inbox import NewEntry
+from bridge.upkeep.hangup import HOLD_MS
 from tests.support.rooms_world import ALICE, BOB, BOT, MEDIA, ROOM, World
 
 CAROL = "@carol:a"

@@ -10,8 +10,9 @@ import pytest
 from bridge.errors import Unavailable
 from bridge.matrix import wire
 from bridge.matrix.client import HomeserverError
-from bridge.rooms import janitor, news
+from bridge.rooms import news
 from bridge.store.inbox import NewEntry
+from bridge.upkeep import janitor
 from tests.support.rooms_world import ALICE, BOB, BOT, MEDIA, ROOM, World, state_event
 
 OURS, THEIRS = "https://visio.a", "https://visio.b"

@@ -13,7 +13,7 @@ from bridge.domain.conference import Conference
 from bridge.errors import Unavailable
 from bridge.matrix import wire
 from bridge.matrix.http import HomeserverError
-from bridge.rooms import media_keys
+from bridge.upkeep import media_keys
 
 log = logging.getLogger(__name__)
 

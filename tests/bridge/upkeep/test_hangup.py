@@ -8,7 +8,7 @@ import pytest
 
 from bridge.matrix import wire
 from bridge.matrix.client import HomeserverError, Unreachable
-from bridge.rooms.hangup import HOLD_MS
+from bridge.upkeep.hangup import HOLD_MS
 from tests.support.rooms_world import ALICE, BOB, BOT, ROOM, World, state_event
 
 LEVELS: dict[str, Any] = {

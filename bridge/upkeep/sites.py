@@ -16,11 +16,11 @@ from bridge.peers import door
 from bridge.peers.door import Door
 from bridge.peers.links import Links, Revs
 from bridge.peers.way import FedProxy, ToDevice, Way
-from bridge.rooms.exchange import Exchange
 from bridge.rooms.house import House, Stores
-from bridge.rooms.moderation import Hands, Moderation
-from bridge.rooms.shares import Shares
 from bridge.store.inbox import NewEntry
+from bridge.upkeep.exchange import Exchange
+from bridge.upkeep.moderation import Hands, Moderation
+from bridge.upkeep.shares import Shares
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ import pytest
 from bridge.crypto import NoSession
 from bridge.domain.conference import Conference
 from bridge.domain.stays import Stay
-from bridge.rooms import own_key
-from bridge.rooms.own_key import OwnKey
+from bridge.upkeep import own_key
+from bridge.upkeep.own_key import OwnKey
 
 
 class StandInCrypto:

@@ -12,7 +12,7 @@ from bridge.crypto import ToDevice
 from bridge.errors import Unavailable
 from bridge.matrix import wire
 from bridge.matrix.client import HomeserverError
-from bridge.rooms import media_keys
+from bridge.upkeep import media_keys
 from tests.support.rooms_world import ALICE, BOB, BOT, EVE, MEDIA, ROOM, T0, World, state_event
 
 WISH = {"active": True, "transcript": True, "spoken_language": "en"}

@@ -29,9 +29,9 @@ from bridge.rooms import news
 from bridge.rooms.facts import Facts
 from bridge.rooms.house import House, Stores
 from bridge.rooms.record import in_call
-from bridge.rooms.standing import Standing, standing
 from bridge.store.database import DATABASE_ERRORS
 from bridge.store.inbox import NewEntry
+from bridge.upkeep.standing import Standing, standing
 
 log = logging.getLogger(__name__)
 

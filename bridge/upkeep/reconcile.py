@@ -20,13 +20,14 @@ from bridge.errors import Unavailable
 from bridge.ids import media_room
 from bridge.media.server import MediaParticipant, MediaRoom
 from bridge.rooms import facts as room_facts
-from bridge.rooms import news, occupancy
-from bridge.rooms.hearing import Hearing
+from bridge.rooms import news
 from bridge.rooms.house import House, Stores
-from bridge.rooms.occupancy import Call, Occupancy
 from bridge.rooms.turns import Turns
 from bridge.store.grants import Grant
 from bridge.store.inbox import NewEntry
+from bridge.upkeep import occupancy
+from bridge.upkeep.hearing import Hearing
+from bridge.upkeep.occupancy import Call, Occupancy
 
 log = logging.getLogger(__name__)
 

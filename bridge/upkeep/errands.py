@@ -16,14 +16,14 @@ from typing import Any, Protocol
 from bridge.errors import Unavailable
 from bridge.matrix.client import HomeserverError
 from bridge.rooms import news
-from bridge.rooms.callout import CallOut
-from bridge.rooms.hangup import HangUp
 from bridge.rooms.house import Stores
-from bridge.rooms.moderation import Hands, OtherSites
 from bridge.rooms.news import CameBack
 from bridge.rooms.turns import Turns
 from bridge.store.database import DATABASE_ERRORS
 from bridge.store.errands import Errand, Kind
+from bridge.upkeep.callout import CallOut
+from bridge.upkeep.hangup import HangUp
+from bridge.upkeep.moderation import Hands, OtherSites
 
 log = logging.getLogger(__name__)
 

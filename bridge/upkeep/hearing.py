@@ -24,11 +24,11 @@ from bridge.matrix import wire
 from bridge.matrix.http import HomeserverError
 from bridge.rooms import news
 from bridge.rooms.facts import Facts
-from bridge.rooms.media_keys import HeldKey, MediaKeys
-from bridge.rooms.own_key import OwnKey
 from bridge.store.conferences import Conferences
 from bridge.store.grants import Grant
 from bridge.store.inbox import NewEntry
+from bridge.upkeep.media_keys import HeldKey, MediaKeys
+from bridge.upkeep.own_key import OwnKey
 
 log = logging.getLogger(__name__)
 

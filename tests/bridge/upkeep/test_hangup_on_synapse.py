@@ -15,10 +15,10 @@ from bridge import config
 from bridge.dev.person import MatrixError, Person
 from bridge.matrix import registration, wire
 from bridge.matrix.client import Homeserver
-from bridge.rooms.hangup import HangUp
 from bridge.rooms.house import House, Stores
 from bridge.store.database import open_database
 from bridge.store.errands import Errand
+from bridge.upkeep.hangup import HangUp
 from tests.support.synapse import Synapse
 
 pytestmark = pytest.mark.homeserver

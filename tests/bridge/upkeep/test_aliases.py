@@ -12,8 +12,8 @@ from bridge.errors import Unavailable
 from bridge.matrix import wire
 from bridge.matrix.client import HomeserverError, Member
 from bridge.matrix.limits import Rate
-from bridge.rooms import aliases
-from bridge.rooms.aliases import AliasRooms, room_name
+from bridge.upkeep import aliases
+from bridge.upkeep.aliases import AliasRooms, room_name
 from tests.support.rooms_world import ALICE, BOT, World
 
 

@@ -16,10 +16,10 @@ from bridge.errors import Unavailable
 from bridge.matrix.admission import BadAsk
 from bridge.matrix.delayed import Answer
 from bridge.media.server import MediaParticipant
-from bridge.rooms.leaves import MOST_OF_A_USER, Leaves
 from bridge.store.database import Database as OpenDatabase
 from bridge.store.database import open_database
 from bridge.store.leaves import Leaves as Store
+from bridge.upkeep.leaves import MOST_OF_A_USER, Leaves
 
 ALICE, BOB = "@alice:a", "@bob:b"
 

@@ -12,9 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bridge.domain import policy
-from bridge.domain.conference import Conference, read_conferences
-from bridge.domain.happenings import PersonRemoved
+from bridge.domain.conference import read_conferences
 from bridge.errors import Unavailable
 from bridge.ids import media_room
 from bridge.media.server import MediaParticipant
@@ -22,9 +20,8 @@ from bridge.peers.messages import InvalidMessage, Measure, ModerateAsked, Modera
 from bridge.peers.way import Refusal
 from bridge.rooms import facts as room_facts
 from bridge.rooms import news
-from bridge.rooms.facts import Facts
 from bridge.rooms.house import House, Stores
-from bridge.rooms.ledger import Ledger
+from bridge.rooms.moderating import moderates
 from bridge.store.errands import Errand
 from bridge.store.inbox import NewEntry
 
@@ -56,25 +53,6 @@ class Done:
 
     connections: int
     count: int
-
-
-def moderates(conference: Conference | None, facts: Facts, user_id: str, person: str) -> bool:
-    """Whether somebody may mute or remove this person in this call."""
-    started_by = conference.started_by if conference else ""
-    # Who started the call and was put out of it moderates it no longer.
-    if conference and started_by in conference.removed:
-        started_by = ""
-    return policy.may_moderate(user_id, person, started_by=started_by, power=facts.power)
-
-
-async def put_out(ledger: Ledger, told: news.PutOut) -> None:
-    """Carry out another site's removal, inside its transaction: by the room as it is now."""
-    running = ledger.running
-    if running is None or running.call_id != told.call:
-        return
-    if moderates(running, ledger.facts, told.asked_by, told.user_id):
-        await ledger.revoke(told.user_id)
-        await ledger.apply(running, PersonRemoved(user_id=told.user_id))
 
 
 class Hands:
