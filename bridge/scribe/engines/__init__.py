@@ -24,6 +24,11 @@ class Capability:
     """ISO 639-1 codes it understands; empty: every language."""
     interim: bool
     """Whether it tells words before an utterance has ended."""
+    streaming: bool = False
+    """Whether it takes audio as it is spoken, without a pause, while the gate is open, and cuts it
+    into `Final`s by itself; others are given whole utterances, as the detector cut them."""
+    words: bool = False
+    """Whether the times of its words are measured; else they are spread over the utterance."""
 
     def understands(self, language: str) -> bool:
         """`language` may carry a region (`en-GB`)."""
@@ -47,10 +52,15 @@ class Interim:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """The words of one utterance; empty when there were none."""
+    """The words of one utterance; empty when there were none.
+
+    A streaming engine may answer an utterance in parts: all but the one that ends it say
+    `last=False`. After the last one nothing of that utterance is owed any more.
+    """
 
     start: int
     words: tuple[Word, ...]
+    last: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +78,24 @@ class UnknownLanguage(Exception):
     """The engine has no model for that language."""
 
 
+class EngineDown(Exception):
+    """The engine does not answer, refuses us, or has no room: another one may be asked.
+
+    The message is one of the `REASONS`: a word for logs and for the choice of a sentence.
+    """
+
+
+REASONS = ("refused", "timeout", "lost", "busy", "key", "protocol")
+"""No connection; no answer in time; an answer broken off; no free channel; a key that is not
+accepted; an answer that is none."""
+
+
 class Stream(Protocol):
-    """One track. `push` and `end` never block; what the engine cannot take is told as a Gap."""
+    """One track. `push` and `end` never block; what the engine cannot take is told as a Gap.
+
+    When the engine is lost, the iteration raises EngineDown and tells no Gap for what it has not
+    answered: whoever opened the stream has that audio still and may give it to another engine.
+    """
 
     def push(self, pcm: bytes, start: int) -> None:
         """More speech of the current utterance; the first call after `end` begins a new one."""
@@ -96,7 +122,23 @@ class Recognizer(Protocol):
         """Return once the engine is warm."""
 
     async def open(self, language: str) -> Stream:
-        """A stream for one track. Raises UnknownLanguage."""
+        """A stream for one track. Raises UnknownLanguage and EngineDown."""
+
+
+class Transcriber(Protocol):
+    """An engine for what was recorded: all of it is there, and nobody waits for the words."""
+
+    @property
+    def capability(self) -> Capability: ...
+
+    async def run(self) -> None:
+        """Own the engine's processes and connections until cancelled."""
+
+    async def transcribe(self, pcm: bytes, language: str) -> list[Word]:
+        """The words in `pcm` (mono, signed 16 bit, 16 kHz), positions from its first sample.
+
+        Raises UnknownLanguage and EngineDown.
+        """
 
 
 def primary(language: str) -> str:

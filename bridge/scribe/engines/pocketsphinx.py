@@ -45,7 +45,7 @@ class _Worker:
 class PocketSphinx:
     """A `Recognizer` with a pool of worker processes, which are replaced when they die."""
 
-    capability = Capability("pocketsphinx/en-us", frozenset({"en"}), interim=True)
+    capability = Capability("pocketsphinx/en-us", frozenset({"en"}), interim=True, words=True)
 
     def __init__(self, workers: int = 2) -> None:
         self._workers = [_Worker() for _ in range(workers)]
