@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pocketsphinx import Vad
-
-from bridge.scribe.engines import Recognizer, Stream
+from bridge.scribe.clock import monotonic_ms
+from bridge.scribe.ear import Ear
+from bridge.scribe.engines import Recognizer
 from bridge.scribe.frames import Frame
-from bridge.scribe.listener import Listener
-from bridge.scribe.merge import Piece, Voice
+from bridge.scribe.merge import Piece
 from bridge.scribe.order import Keyring, MediaKey, Order
 from bridge.scribe.participant import (
     CAPTION_ERRORS,
@@ -35,7 +32,6 @@ from bridge.scribe.participant import (
     Unreadable,
 )
 from bridge.scribe.seals import Seals
-from bridge.scribe.vad import RATE
 
 log = logging.getLogger(__name__)
 
@@ -55,15 +51,6 @@ CAPTIONS = 100
 @dataclass(frozen=True, slots=True)
 class Changed:
     """The bridge wants something else than before."""
-
-
-@dataclass(eq=False)
-class _Heard:
-    """One track being listened to."""
-
-    track: Track
-    listener: Listener
-    reading: asyncio.Task[None]
 
 
 Report = Callable[[str, State, str], None]
@@ -89,9 +76,9 @@ class Session:
         self._seals = Seals()
         self._mailbox: asyncio.Queue[CallEvent | Changed] = asyncio.Queue(MAILBOX)
         self._call: Participation | None = None
-        self._heard: dict[str, _Heard] = {}
+        self._ears: dict[str, Ear] = {}
         self._answers: set[asyncio.Task[None]] = set()
-        self._captions: deque[tuple[Piece, Track]] = deque(maxlen=CAPTIONS)
+        self._captions: deque[tuple[Piece, Ear]] = deque(maxlen=CAPTIONS)
         self._caption_waits = asyncio.Event()
 
     @property
@@ -194,7 +181,7 @@ class Session:
         while True:
             event = await self._mailbox.get()
             if isinstance(event, TrackBegan):
-                if self._seals.began(event.track, _monotonic_ms()):
+                if self._seals.began(event.track, monotonic_ms()):
                     await self._began(event.track, tasks)
             elif isinstance(event, TrackEnded):
                 self._seals.ended(event.sid)
@@ -203,7 +190,7 @@ class Session:
                 for track in self._seals.readable(event.identity):
                     await self._began(track, tasks)
             elif isinstance(event, Unreadable):
-                self._seals.unreadable(event.identity, _monotonic_ms())
+                self._seals.unreadable(event.identity, monotonic_ms())
             elif isinstance(event, Disconnected) or self._must_leave():
                 return event
             else:
@@ -216,24 +203,20 @@ class Session:
     async def _began(self, track: Track, tasks: asyncio.TaskGroup) -> None:
         await self._ended(track.sid)
         stream = await self._engine.open(self.order.language)
-        listener = Listener(stream, Vad(3, RATE, 0.03), self.order.epoch_ms)
-        reading = tasks.create_task(_read(track, listener))
-        answering = tasks.create_task(self._answer(track, stream))
+        ear = Ear(track, stream, self.order.language, self._engine.capability.name, self._told)
+        answering = ear.start(tasks, self.order.epoch_ms)
         self._answers.add(answering)
         answering.add_done_callback(self._answers.discard)
-        self._heard[track.sid] = _Heard(track, listener, reading)
+        self._ears[track.sid] = ear
 
     async def _ended(self, sid: str) -> None:
-        """Stop reading a track; what was being said is over, and its answer still comes."""
-        heard = self._heard.pop(sid, None)
-        if heard is not None:
-            heard.reading.cancel()
-            heard.listener.finish()
-            await heard.listener.stream.close()
+        ear = self._ears.pop(sid, None)
+        if ear is not None:
+            await ear.stop()
 
     async def _flush(self) -> None:
         """Let everything said be answered, within `FLUSH_S`."""
-        for sid in list(self._heard):
+        for sid in list(self._ears):
             await self._ended(sid)
         if self._answers:
             _, late = await asyncio.wait(set(self._answers), timeout=FLUSH_S)
@@ -241,26 +224,19 @@ class Session:
                 log.error("conference %s: an utterance was not finished", self.order.conference)
                 task.cancel()
 
-    async def _answer(self, track: Track, stream: Stream) -> None:
-        voice = Voice(secrets.token_hex(6))
-        async for event in stream:
-            piece = voice.take(event, _monotonic_ms())
-            if piece is not None:
-                await self._told(piece, track)
-
-    async def _told(self, piece: Piece, track: Track) -> None:
+    async def _told(self, piece: Piece, ear: Ear) -> None:
         if piece.final and self.order.transcript:
-            await self._keep(self._segment(piece, track))
+            await self._keep(self._segment(piece, ear))
         if self.order.captions:
-            self._captions.append((piece, track))
+            self._captions.append((piece, ear))
             self._caption_waits.set()
 
     async def _show(self, call: Participation) -> None:
         while True:
             while self._captions:
-                piece, track = self._captions.popleft()
+                piece, ear = self._captions.popleft()
                 try:
-                    await call.caption(piece, track, self.order.language)
+                    await call.caption(piece, ear.track, ear.language)
                 except CAPTION_ERRORS as error:
                     log.debug("conference %s: no caption: %r", self.order.conference, error)
             self._caption_waits.clear()
@@ -269,9 +245,9 @@ class Session:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            for heard in self._heard.values():
-                heard.listener.tick(_now_ms())
-            self._say("listening", "no_key" if self._seals.overdue(_monotonic_ms()) else "")
+            for ear in self._ears.values():
+                ear.tick()
+            self._say("listening", "no_key" if self._seals.overdue(monotonic_ms()) else "")
 
     async def _watch(self, call: Participation) -> None:
         """Notice a connection that receives packets and hears nothing, and replace it.
@@ -281,13 +257,13 @@ class Session:
         """
         while True:
             await asyncio.sleep(DEAF_S)
-            hears = [heard.listener.hears for heard in self._heard.values()]
+            hears = [ear.hears for ear in self._ears.values()]
             if hears and not any(hears) and await call.packets() > DEAF_PACKETS:
                 log.warning("conference %s: nothing is heard, joining again", self.order.conference)
                 self._from(call, Disconnected("deaf", for_good=False))
                 return
 
-    def _segment(self, piece: Piece, track: Track) -> Frame:
+    def _segment(self, piece: Piece, ear: Ear) -> Frame:
         return {
             "type": "segment",
             "key": f"{piece.segment}:0",
@@ -295,13 +271,13 @@ class Session:
             "room_id": self.order.room_id,
             "segment": piece.segment,
             "rev": 0,
-            "identity": track.identity,
-            "name": track.name,
+            "identity": ear.track.identity,
+            "name": ear.track.name,
             "text": piece.text,
-            "language": self.order.language,
+            "language": ear.language,
             "start_ms": piece.start_ms,
             "end_ms": piece.end_ms,
-            "engine": self._engine.capability.name,
+            "engine": ear.engine,
         }
 
     def _from(self, call: Participation, event: CallEvent) -> None:
@@ -323,23 +299,3 @@ class Session:
 
 def _connection(order: Order) -> tuple[str, str, bool]:
     return order.url, order.language, order.encrypted
-
-
-async def _read(track: Track, listener: Listener) -> None:
-    """Hear a track to its end; cancelled, it still flushes what was being said."""
-    frames = track.frames()
-    try:
-        async for pcm in frames:
-            listener.accept(pcm, _now_ms())
-    finally:
-        listener.finish()
-        await listener.stream.close()
-        await frames.aclose()  # type: ignore[attr-defined]
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _monotonic_ms() -> int:
-    return time.monotonic_ns() // 1_000_000

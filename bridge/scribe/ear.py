@@ -1,0 +1,87 @@
+"""One track being heard: its samples go to a listener, the engine's answers come back as pieces.
+
+Two tasks belong to an ear. One reads the track until `stop()` or its end; the other waits for the
+engine's answers and outlives it until everything that was said is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+
+from pocketsphinx import Vad
+
+from bridge.scribe.clock import monotonic_ms, unix_ms
+from bridge.scribe.engines import Stream
+from bridge.scribe.listener import Listener
+from bridge.scribe.merge import Piece, Voice
+from bridge.scribe.participant import Track
+from bridge.scribe.vad import RATE
+
+
+class Ear:
+    """Made for one track with a stream of its own; `start()` once, then `stop()`.
+
+    `language`: in which the track is understood; `engine`: whose words these are.
+    """
+
+    def __init__(
+        self, track: Track, stream: Stream, language: str, engine: str, tell: Tell
+    ) -> None:
+        self.track = track
+        self.language = language
+        self.engine = engine
+        self._stream = stream
+        self._tell = tell
+        self._listener: Listener | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def hears(self) -> bool:
+        """Whether the track has delivered anything, be it silence."""
+        return self._listener is not None and self._listener.hears
+
+    def start(self, tasks: asyncio.TaskGroup, epoch_ms: int) -> asyncio.Task[None]:
+        """Begin to hear. The task that ends when everything said is answered.
+
+        `epoch_ms`: Unix time of the conference's start, from which pieces count.
+        """
+        self._listener = Listener(self._stream, Vad(3, RATE, 0.03), epoch_ms)
+        self._reading = tasks.create_task(self._read(self._listener))
+        return tasks.create_task(self._answer())
+
+    async def stop(self) -> None:
+        """Stop reading; what was being said is over, and its answer still comes."""
+        if self._reading is not None and self._listener is not None:
+            self._reading.cancel()
+            self._listener.finish()
+            await self._stream.close()
+
+    def tick(self) -> None:
+        """To be called a few times a second: a track that went quiet ends its utterance."""
+        if self._listener is not None:
+            self._listener.tick(unix_ms())
+
+    async def _read(self, listener: Listener) -> None:
+        """Hear a track to its end; cancelled, it still flushes what was being said."""
+        frames = self.track.frames()
+        try:
+            async for pcm in frames:
+                listener.accept(pcm, unix_ms())
+        finally:
+            listener.finish()
+            await self._stream.close()
+            await frames.aclose()  # type: ignore[attr-defined]
+
+    async def _answer(self) -> None:
+        # The ids of each hearing of a track are its own, so they never meet, whatever restarts.
+        voice = Voice(secrets.token_hex(6))
+        async for event in self._stream:
+            piece = voice.take(event, monotonic_ms())
+            if piece is not None:
+                await self._tell(piece, self)
+
+
+Tell = Callable[[Piece, Ear], Awaitable[None]]
+"""Called with every piece of a track in order; the next one waits until it returns."""
