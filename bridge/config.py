@@ -148,6 +148,17 @@ class Conference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Transcripts:
+    """Who reads later what was said, and where."""
+
+    readers: Literal["members", "members_then"] = _setting(
+        "members",
+        "Who reads transcripts on the page: the room's members (newcomers as far as the room's\n"
+        "history is visible to them); members_then: also who left since and was in the room then.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Federation:
     """What people of other homeservers may cause."""
 
@@ -196,6 +207,7 @@ class Settings:
     media: Media = _section(Media)
     scribe: Scribe = _section(Scribe)
     conference: Conference = _section(Conference)
+    transcripts: Transcripts = _section(Transcripts)
     federation: Federation = _section(Federation)
     encryption: Encryption = _section(Encryption)
     data_dir: str = _setting("data", "Keys, sockets and process records of this bridge.")

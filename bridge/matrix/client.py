@@ -222,6 +222,23 @@ class Homeserver(MatrixApi):
                 return False
             raise
 
+    async def was_joined(self, room_id: str, user_id: str, event_id: str) -> bool:
+        """Whether this person was a joined member when an event was sent.
+
+        The state at that event, of which only their own join is asked for: a join is the one
+        membership that its subject always sends themself. False where the homeserver will not tell.
+        """
+        only = json.dumps({"types": ["m.room.member"], "senders": [user_id]})
+        path = f"{_V3}/rooms/{_q(room_id)}/context/{_q(event_id)}"
+        try:
+            answer = await self.object("GET", path, query={"limit": "0", "filter": only})
+        except HomeserverError as error:
+            if error.status in {403, 404}:
+                return False
+            raise
+        state = answer.get("state")
+        return any(_is_join(event, user_id) for event in state or [])
+
     async def is_server_joined(self, room_id: str, server: str) -> bool:
         """Whether anybody of this server is, now, a joined member. False where nobody will tell."""
         try:
@@ -278,6 +295,14 @@ class Homeserver(MatrixApi):
 
 def _q(part: str) -> str:
     return quote(part, safe="")
+
+
+def _is_join(event: object, user_id: str) -> bool:
+    if not isinstance(event, dict) or event.get("type") != "m.room.member":
+        return False
+    content = event.get("content")
+    joined = isinstance(content, dict) and content.get("membership") == "join"
+    return joined and event.get("state_key") == user_id
 
 
 def _event_id(answer: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from bridge.web.discovery import Discovery
 from bridge.web.doors import CORS, DOORS, TokenDoors
 from bridge.web.health import Check, Health
 from bridge.web.page import Page
+from bridge.web.sessions import Sessions
 from bridge.web.webhook import RoomNames, Webhook
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,8 @@ def web_app(
     app.add_routes(Discovery(settings, clock=clock).routes())
     app.add_routes([web.post("/media/webhook", webhook.handle)])
     app.add_routes(Health(checks, registry).routes())
+    sessions = Sessions(openid, clock=clock)
+    app.add_routes(sessions.routes())
     app.add_routes(Page(settings).routes())  # last: it takes every path
     return app
 
