@@ -7,11 +7,12 @@ https://www.w3.org/TR/webvtt1/ (voice spans, escapes of `&`, `<` and `>`).
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Literal
 
-from bridge.domain.transcript import Spoken, Turn, current, speakers, turns
+from bridge.domain.transcript import Spoken, Turn, current, label, speakers, turns
 from bridge.ids import server_of
 
 Language = Literal["fr", "en"]
@@ -36,7 +37,8 @@ class Record:
 
     `started_ms` and `ended_ms` are Unix times in milliseconds; `zone` is the time zone in which
     the reader's documents give the hour (JSON is always UTC). `missing`: sites of the call whose
-    part of the record is not (wholly) in it.
+    part of the record is not (wholly) in it. `voices`: who is named behind a voice of a shared
+    microphone, by (speaker, voice).
     """
 
     title: str
@@ -48,7 +50,14 @@ class Record:
     participants: tuple[Participant, ...] = ()
     utterances: tuple[Spoken, ...] = field(default=())
     missing: tuple[str, ...] = ()
+    voices: Mapping[tuple[str, str], str] = field(default_factory=dict)
     zone: tzinfo = UTC
+
+    def label(self, spoken: Spoken | Turn, language: Language) -> str:
+        """What the speaker is called in the documents."""
+        name = spoken.display_name or spoken.speaker
+        voice_name = self.voices.get((spoken.speaker, spoken.voice), "")
+        return label(name, spoken.voice, voice_name, language)
 
 
 _WORDS: dict[Language, dict[str, str]] = {
@@ -98,7 +107,7 @@ def markdown(record: Record, language: Language) -> str:
     lines += [_participant_line(person, words) for person in record.participants]
     lines += ["", f"## {words['conversation']}", ""]
     spoken = turns(record.utterances)
-    lines += [_turn_paragraph(turn, words) for turn in spoken] or [words["nothing"], ""]
+    lines += [_turn_paragraph(record, turn, language) for turn in spoken] or [words["nothing"], ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -118,7 +127,10 @@ def webvtt(record: Record, language: Language) -> str:
     if record.missing:
         head.append(f"{words['missing']}{words['colon']}{_note(', '.join(record.missing))}")
     head.append("")
-    return "\n".join(head + [_cue(utterance) for utterance in current(record.utterances)])
+    spoken = current(record.utterances)
+    return "\n".join(
+        head + [_cue(utterance, record.label(utterance, language)) for utterance in spoken]
+    )
 
 
 def as_json(record: Record, language: Language) -> str:
@@ -134,7 +146,7 @@ def as_json(record: Record, language: Language) -> str:
         "notice": _WORDS[language]["notice"],
         "missing": list(record.missing),
         "participants": [_participant_object(record, person) for person in record.participants],
-        "utterances": [_utterance_object(utterance) for utterance in current(record.utterances)],
+        "utterances": [_utterance_object(record, one) for one in current(record.utterances)],
     }
     return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
 
@@ -170,9 +182,10 @@ def _participant_line(person: Participant, words: dict[str, str]) -> str:
     return f"- {name} (`{_code(person.user_id)}`, {_md(person.server)})"
 
 
-def _turn_paragraph(turn: Turn, words: dict[str, str]) -> str:
+def _turn_paragraph(record: Record, turn: Turn, language: Language) -> str:
+    words = _WORDS[language]
     together = f" *({words['overlap']})*" if turn.overlaps else ""
-    name = _md(turn.display_name)
+    name = _md(record.label(turn, language))
     said = _md(turn.text)
     return f"**{name}** [{clock(turn.start_ms)}]{together}{words['colon']}{said}\n"
 
@@ -186,24 +199,28 @@ def _participant_object(record: Record, person: Participant) -> dict[str, object
     }
 
 
-def _utterance_object(utterance: Spoken) -> dict[str, object]:
+def _utterance_object(record: Record, utterance: Spoken) -> dict[str, object]:
     return {
         "segment": utterance.segment,
         "rev": utterance.rev,
         "speaker": utterance.speaker,
         "display_name": utterance.display_name,
+        "voice": utterance.voice or None,
+        "voice_name": record.voices.get((utterance.speaker, utterance.voice)),
         "text": utterance.text,
         "language": utterance.language,
         "start_ms": utterance.start_ms,
         "end_ms": utterance.end_ms,
         "engine": utterance.engine,
+        "words": [list(word) for word in utterance.words],
+        "editor": utterance.editor or None,
     }
 
 
-def _cue(utterance: Spoken) -> str:
+def _cue(utterance: Spoken, label: str) -> str:
     end = max(utterance.end_ms, utterance.start_ms + 1)
     # An annotation cannot hold a line break or `>` (escaped); an empty one would be no name.
-    name = _vtt(utterance.display_name or utterance.speaker)
+    name = _vtt(label)
     said = _vtt(utterance.text)
     # Not the segment's id: a cue identifier is free text that a page may show to people.
     return f"{_stamp(utterance.start_ms)} --> {_stamp(end)}\n<v {name}>{said}</v>\n"

@@ -8,15 +8,23 @@ other within a short pause and without another voice beginning between them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 PAUSE_MS = 4000
 """A silence longer than this ends a turn even where nobody else speaks: a new paragraph."""
 
 
+Word = tuple[str, int, int]
+"""A word, when it began and when it ended: milliseconds since the conference's start."""
+
+
 class Spoken(Protocol):
-    """What every stored utterance has. Times are milliseconds since the conference's start."""
+    """What every stored utterance has. Times are milliseconds since the conference's start.
+
+    `voice`: "" or "V1", "V2"... of several people at one microphone. `words`: empty where the
+    engine knows none. `editor`: who corrected it, "" where a machine wrote it.
+    """
 
     @property
     def segment(self) -> str: ...
@@ -36,11 +44,17 @@ class Spoken(Protocol):
     def end_ms(self) -> int: ...
     @property
     def engine(self) -> str: ...
+    @property
+    def voice(self) -> str: ...
+    @property
+    def words(self) -> tuple[Word, ...]: ...
+    @property
+    def editor(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Utterance:
-    """A plain `Spoken`, for callers without a store."""
+    """A plain `Spoken`: what the stores keep of an utterance, and bridges tell each other."""
 
     segment: str
     speaker: str
@@ -51,6 +65,9 @@ class Utterance:
     display_name: str = ""
     language: str = ""
     engine: str = ""
+    voice: str = ""
+    words: tuple[Word, ...] = ()
+    editor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +83,22 @@ class Turn:
     end_ms: int
     utterances: tuple[Spoken, ...]
     overlaps: bool = False
+    voice: str = ""
 
     @property
     def text(self) -> str:
         """The words of the whole turn, with one space between utterances."""
         return " ".join(utterance.text.strip() for utterance in self.utterances)
+
+
+def label(display_name: str, voice: str, voice_name: str, language: str) -> str:
+    """What a speaker is called: "Salle 214", "Salle 214 – voix 1", "Anne Martin (Salle 214)"."""
+    if not voice:
+        return display_name
+    if voice_name:
+        return f"{voice_name} ({display_name})"
+    word = "voice" if language == "en" else "voix"
+    return f"{display_name} – {word} {voice.removeprefix('V')}"
 
 
 def current(utterances: Iterable[Spoken]) -> list[Spoken]:
@@ -106,7 +134,8 @@ def speakers(utterances: Iterable[Spoken]) -> list[str]:
 
 
 def _continues(last: Spoken, following: Spoken, pause_ms: int) -> bool:
-    return last.speaker == following.speaker and following.start_ms - last.end_ms <= pause_ms
+    same = (last.speaker, last.voice) == (following.speaker, following.voice)
+    return same and following.start_ms - last.end_ms <= pause_ms
 
 
 def _turn(run: list[Spoken]) -> Turn:
@@ -116,13 +145,13 @@ def _turn(run: list[Spoken]) -> Turn:
         start_ms=run[0].start_ms,
         end_ms=max(utterance.end_ms for utterance in run),
         utterances=tuple(run),
+        voice=run[0].voice,
     )
 
 
 def _marked(turn: Turn, later: list[Turn]) -> Turn:
     overlaps = any(
-        other.start_ms < turn.end_ms and other.speaker != turn.speaker for other in later[:1]
+        other.start_ms < turn.end_ms and (other.speaker, other.voice) != (turn.speaker, turn.voice)
+        for other in later[:1]
     )
-    return Turn(
-        turn.speaker, turn.display_name, turn.start_ms, turn.end_ms, turn.utterances, overlaps
-    )
+    return replace(turn, overlaps=overlaps)

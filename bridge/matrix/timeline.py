@@ -141,12 +141,15 @@ def _shown_phase(c: Conference) -> str:
 # ---- the thread below the card
 
 
-def utterance(spoken: Spoken, *, first_txn: str | None = None, root: str = "") -> Content:
+def utterance(
+    spoken: Spoken, *, first_txn: str | None = None, root: str = "", name: str = ""
+) -> Content:
     """The message of an utterance. `first_txn`: the message it corrects, None for a new one.
 
-    `root`: what the thread's root is called in the outbox, '' for our own card.
+    `root`: what the thread's root is called in the outbox, '' for our own card. `name`: what the
+    speaker is called, else the display name.
     """
-    name = spoken.display_name
+    name = name or spoken.display_name
     content = _notice(
         f"{name} : {spoken.text}",
         # MSC4144: a client that shows the profile itself leaves this element out.
@@ -159,15 +162,17 @@ def utterance(spoken: Spoken, *, first_txn: str | None = None, root: str = "") -
         "rev": spoken.rev,
         "speaker": spoken.speaker,
         "device": spoken.device,
-        "voice": None,
+        "voice": spoken.voice or None,
         "text": spoken.text,
         "language": spoken.language,
         "start_ms": spoken.start_ms,
         "end_ms": spoken.end_ms,
         "engine": spoken.engine,
     }
+    if spoken.editor:
+        content[UTTERANCE]["editor"] = spoken.editor
     content[PER_MESSAGE_PROFILE] = {
-        "id": spoken.speaker,
+        "id": f"{spoken.speaker} {spoken.voice}".strip(),
         "displayname": name,
         "has_fallback": True,
     }

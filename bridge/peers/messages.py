@@ -15,7 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args
 
+from bridge.domain import transcript
 from bridge.domain.federation import MAX_TERM, Call, End, Part, Person, Report, Stand
+from bridge.domain.transcript import Word
 
 VERSION = 1
 PREFIX = "/_matrix/federation/unstable/eu.colloque/rtc/livekit"
@@ -27,6 +29,8 @@ MAX_RECENT = 8
 PAGE = 50
 """Utterances in one answer."""
 MAX_TEXT = 6000
+MAX_WORDS = 2000
+MAX_WORD = 200
 MAX_UTTERANCES = 100_000
 """Of one site in one call: a day of everybody speaking."""
 LATEST_MS = 4_102_444_800_000  # the year 2100
@@ -34,6 +38,8 @@ LATEST_MS = 4_102_444_800_000  # the year 2100
 _ID = re.compile(r"[A-Za-z0-9_.=-]{1,64}")
 _SERVER = re.compile(r"[A-Za-z0-9.:\[\]-]{1,230}")
 _USER = re.compile(r"@[\x21-\x39\x3b-\x7e]{1,128}:[A-Za-z0-9.:\[\]-]{1,230}")
+_VOICE = re.compile(r"V[1-9][0-9]{0,2}")
+_OF_A_WORD = 3
 _EVENT = re.compile(r"\$[\x21-\x7e]{1,254}")
 _T = TypeVar("_T")
 
@@ -68,19 +74,10 @@ class PageAsked:
     skip: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """One revision of one segment. Times are milliseconds since the call's start."""
+Said = transcript.Utterance
+"""One revision of one segment. Times are milliseconds since the call's start.
 
-    segment: str
-    rev: int
-    speaker: str
-    display_name: str
-    text: str
-    language: str
-    start_ms: int
-    end_ms: int
-    engine: str
+`voice`, `words` and `editor` are left out by older bridges."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,6 +277,34 @@ def _said(value: Mapping[str, Any]) -> Said:
         start_ms=start_ms,
         end_ms=max(start_ms, _number(value, "end_ms", 0, LATEST_MS)),
         engine=_text(value, "engine", 200),
+        voice=voice(value),
+        words=words(value),
+        editor=_matching(value, "editor", _USER, may_be_empty=True),
+    )
+
+
+def voice(value: Mapping[str, Any]) -> str:
+    """The voice of a segment: "" where it has none. Raises InvalidMessage."""
+    return _matching(value, "voice", _VOICE, may_be_empty=True)
+
+
+def words(value: Mapping[str, Any]) -> tuple[Word, ...]:
+    """The words of a segment, [[text, start_ms, end_ms], ...]. Raises InvalidMessage."""
+    listed = value.get("words", [])
+    if not isinstance(listed, list | tuple) or len(listed) > MAX_WORDS:
+        raise InvalidMessage(f"words is no list of at most {MAX_WORDS}")
+    return tuple(_word(one) for one in listed)
+
+
+def _word(value: object) -> Word:
+    if not isinstance(value, list | tuple) or len(value) != _OF_A_WORD:
+        raise InvalidMessage("a word is no text with two times")
+    found = dict(zip(("text", "start_ms", "end_ms"), value, strict=True))
+    start_ms = _number(found, "start_ms", 0, LATEST_MS)
+    return (
+        _text(found, "text", MAX_WORD),
+        start_ms,
+        max(start_ms, _number(found, "end_ms", 0, LATEST_MS)),
     )
 
 

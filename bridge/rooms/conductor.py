@@ -320,4 +320,7 @@ def _utterance(
         start_ms=heard.start_ms,
         end_ms=heard.end_ms,
         engine=heard.engine,
+        voice=heard.voice,
+        words=heard.words,
+        said_ms=conference.started_ms + heard.start_ms,
     )

@@ -21,6 +21,7 @@ from bridge.store.errands import Errands
 from bridge.store.grants import Grants
 from bridge.store.inbox import Inbox
 from bridge.store.leaves import Leaves
+from bridge.store.meetings import Meetings, VoiceNames
 from bridge.store.memberships import Memberships
 from bridge.store.outbox import Outbox
 from bridge.store.peer_utterances import PeerUtterances
@@ -43,6 +44,8 @@ class Stores:
     errands: Errands
     leaves: Leaves
     memberships: Memberships
+    meetings: Meetings
+    voice_names: VoiceNames
     alias_rooms: AliasRooms
 
     @classmethod
@@ -60,6 +63,8 @@ class Stores:
             errands=Errands(db),
             leaves=Leaves(db),
             memberships=Memberships(db),
+            meetings=Meetings(db),
+            voice_names=VoiceNames(db),
             alias_rooms=AliasRooms(db),
         )
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from bridge.domain import course
-from bridge.domain.conference import Conference, read_conferences, write_conferences
+from bridge.domain.conference import Conference, from_json, read_conferences, write_conferences
 from bridge.domain.federation import Call
 from bridge.domain.happenings import (
     CallOut,
@@ -64,6 +64,7 @@ class Ledger(Saying):
         self._conn = conn
         self._new_id = new_id
         self._heard: dict[tuple[str, int], timeline.Content] = {}
+        self._stored_conferences: tuple[Conference, ...] = ()
 
     async def load(self) -> None:
         """Read what is stored."""
@@ -71,13 +72,16 @@ class Ledger(Saying):
         self.facts = room_facts.from_json(stored)
         snapshot = await self._stores.conferences.load(self._conn, self.room_id)
         self.conferences = read_conferences(snapshot)
+        self._stored_conferences = tuple(self.conferences)
         said = await self._stores.memberships.of_room(self._conn, self.room_id)
         self.memberships = self._stored_memberships = tuple(said)
 
     async def save(self) -> None:
         """Write everything back, and what is to be said behind what waits already."""
         await self._stores.rooms.put(self._conn, self.room_id, room_facts.to_json(self.facts))
+        await self._keep_meetings()
         if self.conferences:
+            self.conferences = _kept(self.conferences)
             await self._stores.conferences.save(
                 self._conn,
                 self.room_id,
@@ -128,6 +132,19 @@ class Ledger(Saying):
     def conference(self, conference: str) -> Conference | None:
         """One of the room's conferences, None where it is too long ago."""
         return next((c for c in self.conferences if c.id == conference), None)
+
+    async def recall(self, conference: str) -> Conference | None:
+        """The same, however long ago: what happens to it now is kept as ever."""
+        known = self.conference(conference)
+        if known is not None:
+            return known
+        meeting = await self._stores.meetings.get(conference, self._conn)
+        if meeting is None or meeting.room_id != self.room_id:
+            return None
+        recalled = from_json(meeting.snapshot)
+        self.conferences.append(recalled)
+        self._stored_conferences = (*self._stored_conferences, recalled)
+        return recalled
 
     async def errand(self, errand_id: str) -> Errand | None:
         """An errand that goes on."""
@@ -197,10 +214,12 @@ class Ledger(Saying):
             return
         first = await self._first_txn(utterance)
         key = (utterance.segment, utterance.rev)
+        names = await self._stores.voice_names.of_conference(conference.id, self._conn)
         self._heard[key] = timeline.utterance(
             record.in_call(utterance, conference),
             first_txn=first,
             root=timeline.root_txn(conference),
+            name=record.label(utterance, names, conference.language),
         )
         event = SegmentHeard(
             segment=utterance.segment, rev=utterance.rev, correction=first is not None
@@ -240,7 +259,7 @@ class Ledger(Saying):
     # ---- what follows from it
 
     async def _begin(self, begun: Conference, effects: tuple[Effect, ...]) -> None:
-        self.conferences = [begun, *self.conferences][: EARLIER + 1]
+        self.conferences = _kept([begun, *self.conferences])
         await self._carry_out(begun, effects)
 
     async def _carry_out(self, conference: Conference, effects: tuple[Effect, ...]) -> None:
@@ -278,10 +297,20 @@ class Ledger(Saying):
             c,
             await self._stores.utterances.of_conference(c.id, self._conn),
             await self._stores.peer_utterances.of_conference(c.id, self._conn),
+            voices=await self._stores.voice_names.of_conference(c.id, self._conn),
             room_name=self.facts.name,
             now_ms=self.now_ms,
         )
         self._rows += record.rows(c, recorded, rev)
+
+    async def _keep_meetings(self) -> None:
+        """What the snapshot will forget: the conferences that are over and have a record."""
+        for c in self.conferences:
+            recorded = c.phase != "running" and (c.spans or c.said)
+            if recorded and c not in self._stored_conferences:
+                root = await self._stores.outbox.event_id(timeline.root_txn(c), self._conn)
+                meeting = record.meeting(c, room_name=self.facts.name, root=root)
+                await self._stores.meetings.put(self._conn, meeting)
 
     def _wish_for_no_call(self) -> None:
         """After the end: nothing is wished for, and the next call is not locked."""
@@ -320,3 +349,9 @@ class Ledger(Saying):
         txns = [timeline.utterance_txn(utterance.segment, rev) for rev in revisions]
         posted = await self._stores.outbox.find(txns)
         return next((txn for txn in txns if txn in posted), None)
+
+
+def _kept(conferences: list[Conference]) -> list[Conference]:
+    """The newest, and what is older while its documents are being made again."""
+    newest, older = conferences[: EARLIER + 1], conferences[EARLIER + 1 :]
+    return [*newest, *(c for c in older if c.documents_due_ms is not None)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bridge.domain.federation import Report
+from bridge.domain.transcript import Word
 from bridge.peers import messages
 from bridge.store.inbox import NewEntry
 
@@ -108,7 +109,10 @@ class Ghost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """A final segment. Times are milliseconds since the conference's start."""
+    """A final segment. Times are milliseconds since the conference's start.
+
+    `voice`: "" or "V1", "V2"... `final`: of the second pass, after the meeting.
+    """
 
     conference: str
     segment: str
@@ -119,6 +123,9 @@ class Heard:
     start_ms: int
     end_ms: int
     engine: str
+    voice: str = ""
+    words: tuple[Word, ...] = ()
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +248,9 @@ def scribe(payload: Mapping[str, Any]) -> ScribeNews:
         start_ms=start_ms,
         end_ms=max(start_ms, _number(payload, "end_ms")),
         engine=_text(payload, "engine", may_be_empty=True),
+        voice=_voice(payload),
+        words=_words(payload),
+        final=payload.get("pass") == "final",
     )
 
 
@@ -370,6 +380,20 @@ def _joined(payload: Mapping[str, Any]) -> Joined:
         _text(room, "sid", may_be_empty=True),
         payload.get("seen") is True,
     )
+
+
+def _voice(payload: Mapping[str, Any]) -> str:
+    try:
+        return messages.voice(payload)
+    except messages.InvalidMessage as error:
+        raise InvalidNews(str(error)) from error
+
+
+def _words(payload: Mapping[str, Any]) -> tuple[Word, ...]:
+    try:
+        return messages.words(payload)
+    except messages.InvalidMessage as error:
+        raise InvalidNews(str(error)) from error
 
 
 def _object(payload: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bridge.domain import documents
-from bridge.domain.conference import Conference
+from bridge.domain import documents, transcript
+from bridge.domain.conference import Conference, to_json
 from bridge.domain.transcript import Spoken
 from bridge.matrix import timeline
 from bridge.rooms.house import House
+from bridge.store.meetings import Meeting
 from bridge.store.outbox import Outgoing
 from bridge.store.peer_utterances import PeerUtterance
 from bridge.store.utterances import Utterance
@@ -28,6 +29,7 @@ def record(
     own: Sequence[Utterance],
     others: Sequence[PeerUtterance],
     *,
+    voices: Mapping[tuple[str, str], str],
     room_name: str,
     now_ms: int,
 ) -> documents.Record:
@@ -43,6 +45,7 @@ def record(
         participants=_participants(c, spoken),
         utterances=tuple(spoken),
         missing=c.missing,
+        voices=voices,
         zone=house.zone,
     )
 
@@ -69,6 +72,29 @@ def rows(c: Conference, recorded: documents.Record, rev: int) -> list[Outgoing]:
     ]
 
 
+def label(spoken: Spoken, voices: Mapping[tuple[str, str], str], language: str) -> str:
+    """What the speaker is called in the room. `voices`: names by (speaker, voice)."""
+    voice_name = voices.get((spoken.speaker, spoken.voice), "")
+    return transcript.label(spoken.display_name, spoken.voice, voice_name, language)
+
+
+def meeting(c: Conference, *, room_name: str, root: str | None) -> Meeting:
+    """What is kept of a conference that is over."""
+    return Meeting(
+        conference=c.id,
+        call_id=c.call_id,
+        room_id=c.room_id,
+        room_name=room_name,
+        title=say("document.title", c.language),
+        started_ms=c.began_ms,
+        ended_ms=c.ended_ms or c.began_ms,
+        language=c.language,
+        encrypted=c.encrypted,
+        snapshot=to_json(c),
+        root=root,
+    )
+
+
 def in_call(utterance: Utterance, conference: Conference) -> Utterance:
     """As it is told of: times count from the call's start, which may be another site's."""
     offset = conference.started_ms - conference.began_ms
@@ -77,6 +103,7 @@ def in_call(utterance: Utterance, conference: Conference) -> Utterance:
         conference=conference.call_id,
         start_ms=utterance.start_ms + offset,
         end_ms=utterance.end_ms + offset,
+        words=tuple((word, a + offset, b + offset) for word, a, b in utterance.words),
     )
 
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bridge.domain import transcript
 from bridge.store.database import Connection, Database, holding
-from bridge.store.text import plain
+from bridge.store.text import plain, read_words, written_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PeerUtterance:
+class PeerUtterance(transcript.Utterance):
     """One revision of a segment of a site. Times are milliseconds since the call's start.
 
     `conference`: our own part of the call.
@@ -19,15 +20,6 @@ class PeerUtterance:
 
     conference: str
     site: str
-    segment: str
-    rev: int
-    speaker: str
-    display_name: str
-    text: str
-    language: str
-    start_ms: int
-    end_ms: int
-    engine: str
 
 
 class PeerUtterances:
@@ -62,13 +54,13 @@ class PeerUtterances:
                 " ORDER BY start_ms, site, segment, rev",
                 conference,
             )
-        return [PeerUtterance(**dict(row)) for row in rows]
+        return [PeerUtterance(**{**dict(row), "words": read_words(row["words"])}) for row in rows]
 
 
 _INSERT = (
     "INSERT INTO peer_utterance (conference, site, segment, rev, speaker, display_name, text,"
-    " language, start_ms, end_ms, engine)"
-    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+    " language, start_ms, end_ms, engine, voice, words, editor)"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
     " ON CONFLICT (conference, site, segment, rev) DO NOTHING"
 )
 
@@ -86,4 +78,7 @@ def _columns(utterance: PeerUtterance) -> tuple[Any, ...]:
         utterance.start_ms,
         utterance.end_ms,
         plain(utterance.engine),
+        utterance.voice,
+        written_words(utterance.words),
+        utterance.editor,
     )

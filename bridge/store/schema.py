@@ -236,6 +236,50 @@ async def _alias_rooms(conn: Connection, scheme: Scheme) -> None:
     )
 
 
+_WORDS = (
+    *(
+        f"ALTER TABLE {table} ADD COLUMN {column}"
+        for table in ("utterance", "peer_utterance")
+        for column in (
+            "voice TEXT NOT NULL DEFAULT ''",
+            "words TEXT NOT NULL DEFAULT '[]'",
+            "editor TEXT NOT NULL DEFAULT ''",
+        )
+    ),
+    "ALTER TABLE utterance ADD COLUMN said_ms BIGINT NOT NULL DEFAULT 0",
+    # What is known of a meeting when the room's snapshot has long forgotten it.
+    """CREATE TABLE meeting (
+        conference TEXT PRIMARY KEY,
+        call_id    TEXT NOT NULL,
+        room_id    TEXT NOT NULL,
+        room_name  TEXT NOT NULL,
+        title      TEXT NOT NULL,
+        started_ms BIGINT NOT NULL,
+        ended_ms   BIGINT NOT NULL,
+        language   TEXT NOT NULL,
+        encrypted  BOOLEAN NOT NULL,
+        snapshot   TEXT NOT NULL,
+        root       TEXT
+    )""",
+    "CREATE INDEX meeting_room ON meeting (room_id, started_ms)",
+    "CREATE INDEX meeting_call ON meeting (call_id)",
+    # Who speaks with a voice of a shared microphone, in one meeting alone.
+    """CREATE TABLE voice_name (
+        conference TEXT NOT NULL,
+        speaker    TEXT NOT NULL,
+        voice      TEXT NOT NULL,
+        name       TEXT NOT NULL,
+        named_by   TEXT NOT NULL,
+        PRIMARY KEY (conference, speaker, voice)
+    )""",
+)
+
+
+async def _words(conn: Connection, scheme: Scheme) -> None:
+    for statement in _WORDS:
+        await conn.execute(statement)
+
+
 upgrades: tuple[tuple[str, Step], ...] = (
     ("Inbox, outbox, rooms, conferences, grants, utterances", _first_tables),
     ("Until when the rooms are complete", _marks),
@@ -246,4 +290,5 @@ upgrades: tuple[tuple[str, Step], ...] = (
     ("Encrypted rooms", _encryption),
     ("Messages that are worth nothing later", _expiring_messages),
     ("Rooms made for an alias", _alias_rooms),
+    ("Meetings, voices, and words with their times", _words),
 )

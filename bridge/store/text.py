@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
+
+from bridge.domain.transcript import Word
 
 _LONGEST_ID = 255  # bytes; Matrix specification, "Size limits" of events
 
@@ -21,6 +24,16 @@ def storable_id(value: object) -> bool:
 def dumped(value: dict[str, Any]) -> str:
     """JSON in ASCII: an escape holds what `plain` would have to replace."""
     return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+
+
+def written_words(words: Iterable[Word]) -> str:
+    """Words and their times as a column holds them."""
+    return json.dumps([list(word) for word in words], ensure_ascii=True, separators=(",", ":"))
+
+
+def read_words(text: str) -> tuple[Word, ...]:
+    """The words `written_words` wrote."""
+    return tuple((word, start_ms, end_ms) for word, start_ms, end_ms in json.loads(text))
 
 
 def loaded(text: str) -> dict[str, Any]:

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bridge.domain import transcript
 from bridge.store.database import Connection, Database, holding
-from bridge.store.text import plain
+from bridge.store.text import plain, read_words, written_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Utterance:
+class Utterance(transcript.Utterance):
     """A final segment. Times are milliseconds since the conference's start.
 
     `speaker` is a Matrix id. `event_id`: the message that shows it, once the outbox sent it (row
-    with txn_id "utt:<segment>:<rev>"). A correction is a higher `rev` of the same segment.
+    with txn_id "utt:<segment>:<rev>"). A correction is a higher `rev` of the same segment; one
+    without text says that it was deleted. `said_ms`: when it was begun, Unix milliseconds.
     """
 
     conference: str
-    segment: str
-    rev: int
     room_id: str
-    speaker: str
     device: str
-    display_name: str
-    text: str
-    language: str
-    start_ms: int
-    end_ms: int
-    engine: str
     event_id: str | None = None
+    said_ms: int = 0
 
 
 class Utterances:
@@ -50,7 +45,7 @@ class Utterances:
             " ORDER BY start_ms, segment, rev",
             conference,
         )
-        return [Utterance(**dict(row)) for row in rows]
+        return [_read(dict(row)) for row in rows]
 
     async def of_conference(
         self, conference: str, conn: Connection | None = None
@@ -58,17 +53,18 @@ class Utterances:
         """The last revision of each segment, in the order they were begun."""
         async with holding(self._db, conn) as held:
             rows = await held.fetch(_SELECT, conference)
-        return [Utterance(**dict(row)) for row in rows]
+        return [_read(dict(row)) for row in rows]
 
 
 _NAMES = (
     "conference, segment, rev, room_id, speaker, device, display_name, text, language,"
-    " start_ms, end_ms, engine"
+    " start_ms, end_ms, engine, voice, words, editor, said_ms"
 )
 
 _INSERT = (
     f"INSERT INTO utterance ({_NAMES}, event_id)"  # noqa: S608 (constants)
-    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,"
+    " $17)"
     " ON CONFLICT (segment, rev) DO NOTHING RETURNING rev"
 )
 
@@ -96,5 +92,13 @@ def _columns(utterance: Utterance) -> tuple[Any, ...]:
         utterance.start_ms,
         utterance.end_ms,
         utterance.engine,
+        utterance.voice,
+        written_words(utterance.words),
+        utterance.editor,
+        utterance.said_ms,
         utterance.event_id,
     )
+
+
+def _read(row: Mapping[str, Any]) -> Utterance:
+    return Utterance(**{**dict(row), "words": read_words(row["words"])})

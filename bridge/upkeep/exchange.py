@@ -167,6 +167,9 @@ class Exchange:
                 start_ms=u.start_ms,
                 end_ms=u.end_ms,
                 engine=u.engine[:200],
+                voice=u.voice,
+                words=u.words,
+                editor=u.editor,
             )
             for part in reversed(parts)
             for u in [in_call(u, part) for u in await self._stores.utterances.revisions(part.id)]
@@ -310,6 +313,7 @@ def _fitting(said: Sequence[messages.Said]) -> Sequence[messages.Said]:
     size = 0
     for count, one in enumerate(said[: messages.PAGE]):
         size += len(one.text.encode()) + len(one.display_name.encode()) + 400
+        size += sum(len(word.encode()) + 30 for word, _, _ in one.words)
         if count and size > PAGE_BYTES:
             return said[:count]
     return said[: messages.PAGE]

@@ -7,6 +7,7 @@ fetched by one task at a time, so that a slow site delays nothing but its own sh
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
@@ -114,16 +115,4 @@ def _wanted(conference: Conference) -> list[Share]:
 
 
 def _stored(conference: str, site: str, said: Said) -> PeerUtterance:
-    return PeerUtterance(
-        conference=conference,
-        site=site,
-        segment=said.segment,
-        rev=said.rev,
-        speaker=said.speaker,
-        display_name=said.display_name,
-        text=said.text,
-        language=said.language,
-        start_ms=said.start_ms,
-        end_ms=said.end_ms,
-        engine=said.engine,
-    )
+    return PeerUtterance(conference=conference, site=site, **dataclasses.asdict(said))

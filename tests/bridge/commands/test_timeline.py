@@ -13,7 +13,7 @@ from bridge.domain.course import start
 from bridge.domain.ringing import Ring
 from bridge.domain.stays import Stay
 from bridge.domain.wish import Wish
-from bridge.matrix import timeline
+from bridge.matrix import timeline, wire
 from bridge.matrix.card import Place, names
 from bridge.matrix.timeline import CARD
 from bridge.store.utterances import Utterance
@@ -203,3 +203,17 @@ def test_a_document_leaves_its_address_to_the_outbox() -> None:
 
 def test_a_notice_that_answers_nobody_has_no_relation() -> None:
     assert timeline.notice("hello") == {"msgtype": "m.notice", "body": "hello", "m.mentions": {}}
+
+
+def test_a_voice_of_a_shared_microphone() -> None:
+    content = timeline.utterance(
+        utterance(voice="V2", editor="@bob:b", display_name="Salle 214"), name="Anne (Salle 214)"
+    )
+    assert content["body"] == "Anne (Salle 214) : bonjour"
+    told = content[wire.UTTERANCE]
+    assert (told["voice"], told["editor"]) == ("V2", "@bob:b")
+    profile = content[wire.PER_MESSAGE_PROFILE]
+    assert (profile["id"], profile["displayname"]) == ("@alice:a V2", "Anne (Salle 214)")
+    plain = timeline.utterance(utterance())
+    assert "editor" not in plain[wire.UTTERANCE]
+    assert plain[wire.UTTERANCE]["voice"] is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.domain.transcript import Utterance, current, speakers, turns
+from bridge.domain.transcript import Utterance, current, label, speakers, turns
 
 ANNE, BOB = "@anne:interieur.example", "@bob:justice.example"
 
@@ -82,3 +82,30 @@ def test_speakers_are_in_the_order_of_their_first_word() -> None:
 def test_nothing_said_is_nothing_told() -> None:
     assert turns([]) == []
     assert speakers([]) == []
+
+
+@pytest.mark.parametrize(
+    ("voice", "voice_name", "language", "shown"),
+    [
+        ("", "", "fr", "Salle 214"),
+        ("", "Anne Martin", "fr", "Salle 214"),
+        ("V1", "", "fr", "Salle 214 \N{EN DASH} voix 1"),
+        ("V12", "", "en", "Salle 214 \N{EN DASH} voice 12"),
+        ("V1", "Anne Martin", "en", "Anne Martin (Salle 214)"),
+    ],
+)
+def test_what_a_speaker_is_called(voice: str, voice_name: str, language: str, shown: str) -> None:
+    assert label("Salle 214", voice, voice_name, language) == shown
+
+
+def test_two_voices_at_one_microphone_take_turns_and_overlap() -> None:
+    spoken = [
+        said(ANNE, 0, 1500, "one", voice="V1"),
+        said(ANNE, 1000, 2000, "two", voice="V2"),
+        said(ANNE, 2100, 3000, "three", voice="V2"),
+    ]
+    told = turns(spoken)
+    assert [(turn.voice, turn.text, turn.overlaps) for turn in told] == [
+        ("V1", "one", True),
+        ("V2", "two three", False),
+    ]

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from bridge.domain.conference import from_json
 from bridge.matrix.client import HomeserverError, Unreachable
+from bridge.rooms import news
+from bridge.rooms.ledger import EARLIER
 from bridge.store.inbox import NewEntry
 from tests.support.rooms_world import ALICE, BOB, BOT, EVE, ROOM, T0, World, state_event
 
@@ -638,3 +641,34 @@ async def test_what_was_due_stays_due_when_the_clock_is_put_back(world: World) -
     await world.give(NewEntry(ROOM, "media", "due1", due))
     (conference,) = await world.conferences()
     assert conference.phase == "ended"
+
+
+async def test_voices_and_words_of_a_segment_are_kept_and_shown(world: World) -> None:
+    await world.grant(ALICE)
+    await world.give(world.wish({"active": True, "transcript": True}))
+    words = [["hello", 10, 400], ["all", 410, 500]]
+    await world.segment("s1", ALICE, "hello all", voice="V2", words=words)
+    await world.segment("s2", ALICE, "garbage", voice=["V2"])
+    await world.segment("s3", ALICE, "garbage", words=[["hello"]])
+    (kept,) = await world.stores.utterances.of_conference("conf-0")
+    assert (kept.voice, kept.words) == ("V2", (("hello", 10, 400), ("all", 410, 500)))
+    assert kept.said_ms == T0
+    assert "Alice \N{EN DASH} voice 2 : hello all" in await world.bodies()
+
+
+async def test_a_meeting_is_kept_when_the_room_has_forgotten_it(world: World) -> None:
+    await world.grant(ALICE)
+    for _ in range(EARLIER + 3):
+        await world.give(world.wish({"active": True, "transcript": True}))
+        await world.give(world.wish({"active": False}))
+        world.now_ms += 60_000
+        await world.give(news.due(ROOM, "any", world.now_ms))
+    assert len(await world.conferences()) == EARLIER + 1
+    meetings = await world.stores.meetings.of_room(ROOM)
+    assert len(meetings) == EARLIER + 3
+    assert meetings[-1].conference == "conf-0"
+    assert from_json(meetings[-1].snapshot).ended_ms == T0
+    # One that had neither words nor the wish for them leaves nothing.
+    await world.give(world.wish({"active": True}))
+    await world.give(world.wish({"active": False}))
+    assert len(await world.stores.meetings.of_room(ROOM)) == EARLIER + 3

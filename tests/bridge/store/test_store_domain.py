@@ -97,6 +97,10 @@ def _utterance(segment: str = "s1", rev: int = 1, **more: Any) -> Utterance:
         "start_ms": 10,
         "end_ms": 20,
         "engine": "pocketsphinx",
+        "voice": "V1",
+        "words": (("hel\u2019lo", 10, 20),),
+        "editor": "@anne:a",
+        "said_ms": 1_700_000_000_010,
         **more,
     }
     return Utterance(**values)
