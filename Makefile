@@ -12,6 +12,8 @@ CLIENTS := tests/browsers/node_modules
 ENCRYPTED := tests/bridge/crypto/js
 PIP_INSTALL := bridge/dev/pip-install.sh
 ARGS ?=
+# Tests wait more than they compute: two at a time suit two cores.
+AT_ONCE ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test test-browsers check install clean python
@@ -96,7 +98,7 @@ check:
 	$(BIN)/lint-imports
 	$(BIN)/python -m bridge example-config | diff -u config/config.example.yaml -
 	$(BIN)/python -m bridge generate-registration --template | diff -u registration.yaml -
-	$(BIN)/python -m pytest --cov --cov-report= $(ARGS)
+	$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --format=total
 	$(BIN)/coverage report --show-missing --skip-covered --fail-under=100 \
 	  --include='bridge/domain/*,bridge/text/*,bridge/ids.py,sfu/rtp/*,sfu/room/*,sfu/signal/*'
