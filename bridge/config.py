@@ -16,11 +16,12 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from bridge.errors import ConfigError
+from bridge.recognition import Engine
 
 
 def _setting(default: Any, doc: str) -> Any:
@@ -117,8 +118,12 @@ class Scribe:
 
     supervise: bool = _setting(True, "Start a scribe with the bridge. false: one runs on its own.")
     socket: str = _setting("data/scribe.sock", "Local socket between bridge and scribe.")
-    engine: str = _setting(
-        "pocketsphinx", "Recognizer. pocketsphinx: English, nothing to download."
+    engines: list[Engine] = field(
+        default_factory=lambda: [Engine()],
+        metadata={
+            "doc": "Recognizers, the best one first. For each language and use the first that\n"
+            "knows it writes; one that does not answer is left for the next, and tried again later."
+        },
     )
 
 
@@ -255,15 +260,38 @@ def _read(kind: type, node: CommentedMap, file: str, prefix: str) -> object:
     known, hints, values = _fields(kind), typing.get_type_hints(kind), {}
     for key, value in node.items():
         where = f"{file}, line {node.lc.key(key)[0] + 1}: `{prefix}{key}`"
+        if f"{prefix}{key}" in _GONE:
+            raise ConfigError(f"{where} {_GONE[f'{prefix}{key}']}")
         if key not in known:
             raise ConfigError(f"{where} is not a setting{_nearest(str(key), known)}")
         if dataclasses.is_dataclass(hints[key]):
             if not isinstance(value, CommentedMap):
                 raise ConfigError(f"{where} must be a section with settings below it")
             values[key] = _read(typing.cast("type", hints[key]), value, file, f"{prefix}{key}.")
+        elif hints[key] == list[Engine]:
+            values[key] = _engines(value, file, f"{prefix}{key}", where)
         else:
             values[key] = _checked(value, hints[key], where)
     return kind(**values)
+
+
+_GONE = {"scribe.engine": "is no setting any more: write `scribe.engines`, a list"}
+
+
+def _engines(value: Any, file: str, name: str, where: str) -> list[Engine]:
+    if not isinstance(value, CommentedSeq) or not value:
+        raise ConfigError(f"{where} must be a list of engines, each beginning with `- engine:`")
+    engines = []
+    for number, node in enumerate(value):
+        at = f"{name}[{number}]"
+        line = f"{file}, line {value.lc.item(number)[0] + 1}: "
+        if not isinstance(node, CommentedMap):
+            raise ConfigError(f"{line}`{at}` must be settings such as `engine: pocketsphinx`")
+        engine = typing.cast("Engine", _read(Engine, node, file, f"{at}."))
+        if problem := engine.problem():
+            raise ConfigError(f"{line}`{at}.{problem[0]}` {problem[1]}")
+        engines.append(engine)
+    return engines
 
 
 def _nearest(key: str, known: typing.Iterable[str]) -> str:
@@ -304,7 +332,22 @@ def _lines(section: Any, depth: int) -> typing.Iterator[str]:
             yield from _lines(value, depth + 1)
         else:
             yield from (f"{pad}# {line}\n" for line in spec.metadata["doc"].split("\n"))
-            yield f"{pad}{name}: {_scalar(value)}\n"
+            if isinstance(value, list) and value and isinstance(value[0], Engine):
+                yield f"{pad}{name}:\n"
+                yield from (line for one in value for line in _entry(one, depth + 1))
+            else:
+                yield f"{pad}{name}: {_scalar(value)}\n"
+
+
+def _entry(engine: Engine, depth: int) -> typing.Iterator[str]:
+    """One entry of a list: its first setting has the dash, the others stand below it."""
+    pad = "  " * depth
+    first, *rest = _lines(engine, depth + 1)
+    while first.lstrip().startswith("#"):
+        yield pad + first.lstrip()
+        first, *rest = rest
+    yield f"{pad}- {first.lstrip()}"
+    yield from rest
 
 
 def _scalar(value: object) -> str:

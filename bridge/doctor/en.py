@@ -313,7 +313,7 @@ REMEDIES: dict[str, str] = {
     "device.none": "See the bridge's log: it makes the device at its start, which takes `io.element.msc4190: true` in the registration that the homeserver has.",
     "device.silent": "In Synapse's homeserver.yaml: `experimental_features: {{msc2409_to_device_messages_enabled: true}}`, then restart it; in its copy of the registration, `de.sorunome.msc2409.push_ephemeral: true`.",
     "device.counts": "In Synapse's homeserver.yaml: `experimental_features: {{msc3202_transaction_extensions: true}}`, then restart it; in its copy of the registration, `org.matrix.msc3202: true`.",
-    "scribe.down": "See {log}; correct `scribe.engine` ({engine}) in the configuration and restart the bridge.",
+    "scribe.down": "See {log}; correct `scribe.engines` ({engine}) in the configuration and restart the bridge.",
     "scribe.elsewhere": "Start the scribe (`systemctl start colloque-scribe`), or set `scribe.supervise: true` in the configuration.",
     "homeserver.down": "Start the homeserver, or correct `homeserver.address` in the configuration.",
     "homeserver.stranger": "Correct `homeserver.address` in the configuration: the client API of the homeserver.",

@@ -313,7 +313,7 @@ REMEDIES: dict[str, str] = {
     "device.none": "Voir le journal du pont : il fait l’appareil à son démarrage, ce qui demande `io.element.msc4190: true` dans l’enregistrement qu’a le serveur Matrix.",
     "device.silent": "Dans homeserver.yaml de Synapse : `experimental_features: {{msc2409_to_device_messages_enabled: true}}`, puis le redémarrer ; dans sa copie de l’enregistrement, `de.sorunome.msc2409.push_ephemeral: true`.",
     "device.counts": "Dans homeserver.yaml de Synapse : `experimental_features: {{msc3202_transaction_extensions: true}}`, puis le redémarrer ; dans sa copie de l’enregistrement, `org.matrix.msc3202: true`.",
-    "scribe.down": "Voir {log} ; corriger `scribe.engine` ({engine}) dans la configuration et redémarrer le pont.",
+    "scribe.down": "Voir {log} ; corriger `scribe.engines` ({engine}) dans la configuration et redémarrer le pont.",
     "scribe.elsewhere": "Démarrer le transcripteur (`systemctl start colloque-scribe`), ou mettre `scribe.supervise: true` dans la configuration.",
     "homeserver.down": "Démarrer le serveur Matrix, ou corriger `homeserver.address` dans la configuration.",
     "homeserver.stranger": "Corriger `homeserver.address` dans la configuration : l’API client du serveur Matrix.",

@@ -42,10 +42,11 @@ async def appservice(visit: Visit) -> Remark:
 async def scribe(visit: Visit) -> Remark:
     """The bridge has a scribe, and a scribe answers only when its recognizer is warm."""
     settings = visit.settings.scribe
+    engines = ", ".join(one.engine for one in settings.engines)
     socket = str(visit.settings.path(settings.socket))
     if visit.parts.get("scribe") == "ok":
-        return ok("scribe.fine", engine=settings.engine)
+        return ok("scribe.fine", engine=engines)
     log = str(visit.settings.path(visit.settings.data_dir) / "scribe.log")
     if settings.supervise:
-        return warning("scribe.down", engine=settings.engine, log=log)
+        return warning("scribe.down", engine=engines, log=log)
     return warning("scribe.elsewhere", socket=socket)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from bridge import recognition
 from bridge.config import Settings
 from bridge.media.keys import ApiKey
 
@@ -21,18 +22,21 @@ class Program:
     """A program to keep running.
 
     `secrets` is added to the environment: a command line can be read by everybody on the machine.
-    `healthy` asks whether it works; it answers False rather than raise.
+    `files` are written before it starts, readable to their owner alone. `healthy` asks whether it
+    works; it answers False rather than raise.
     """
 
     name: str
     argv: tuple[str, ...]
     healthy: Callable[[], Awaitable[bool]] = field(repr=False)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    files: Mapping[Path, str] = field(default_factory=dict, repr=False)
 
     @property
     def digest(self) -> str:
         """Tells whether a running process was started as this program is configured now."""
         parts = [*self.argv, *(f"{name}={value}" for name, value in sorted(self.secrets.items()))]
+        parts += [f"{path}={text}" for path, text in sorted(self.files.items())]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -66,12 +70,21 @@ def sfu_program(settings: Settings, key: ApiKey) -> Program:
 
 
 def scribe_program(settings: Settings, options: Sequence[str] = ()) -> Program:
-    """The process that writes down what is said. `options` go behind its own."""
+    """The process that writes down what is said. `options` go behind its own.
+
+    Its engines are told by a file: a command line can be read by everybody on the machine.
+    """
     socket = settings.path(settings.scribe.socket).resolve()
     spool = (settings.path(settings.data_dir) / "scribe.spool").resolve()
     argv = [sys.executable, "-m", "bridge", "scribe", "--socket", str(socket)]
-    argv += ["--spool", str(spool), *options]
-    return Program(name="scribe", argv=tuple(argv), healthy=lambda: answers_socket(socket))
+    engines = (settings.path(settings.data_dir) / "scribe.engines.json").resolve()
+    argv += ["--spool", str(spool), "--engines", str(engines), *options]
+    return Program(
+        name="scribe",
+        argv=tuple(argv),
+        healthy=lambda: answers_socket(socket),
+        files={engines: recognition.to_json(settings.scribe.engines, settings.base)},
+    )
 
 
 def webhook_url(settings: Settings) -> str:

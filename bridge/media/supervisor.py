@@ -20,6 +20,7 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 import bridge
+from bridge import secret_file
 from bridge.errors import ColloqueError
 from bridge.media.process import (
     Process,
@@ -178,6 +179,8 @@ class _Kept:
         return self._spawn()
 
     def _spawn(self) -> Process:
+        for path, text in self.program.files.items():
+            secret_file.replaced(path, text)
         process = Process.spawn(
             self.program.argv,
             environment={**os.environ, **self.program.secrets},

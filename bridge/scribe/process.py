@@ -19,10 +19,13 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
+from bridge import config, recognition
+from bridge.errors import ConfigError
+from bridge.recognition import Engine
 from bridge.scribe import frames
 from bridge.scribe.delivery import Delivery
 from bridge.scribe.engines import Recognizer
-from bridge.scribe.engines.pocketsphinx import PocketSphinx
+from bridge.scribe.engines.catalogue import recognizer
 from bridge.scribe.frames import Frame, FrameError
 from bridge.scribe.order import Keyring, MediaKey, Order
 from bridge.scribe.session import Session, State
@@ -266,8 +269,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("scribe", description="Writes down what is said in calls.")
     parser.add_argument("--socket", type=Path, required=True, help="where the bridge connects")
     parser.add_argument("--spool", type=Path, required=True, help="segments not yet delivered")
-    parser.add_argument("--engine", choices=["pocketsphinx"], default="pocketsphinx")
-    parser.add_argument("--workers", type=int, default=2, help="processes that recognize speech")
+    engines = parser.add_mutually_exclusive_group()
+    engines.add_argument("--engines", type=Path, help="the recognizers, as the bridge writes them")
+    engines.add_argument("--config", type=Path, help="the bridge's settings: its recognizers")
+    parser.add_argument("--workers", type=int, default=2, help="processes of the engine inside")
     parser.add_argument("--log-level", default="INFO")
     options = parser.parse_args(argv)
     logging.basicConfig(
@@ -276,8 +281,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The SDK logs addresses with tokens in them below this level.
     logging.getLogger("livekit").setLevel(logging.ERROR)
     try:
-        asyncio.run(serve(options.socket, options.spool, PocketSphinx(options.workers)))
-    except (SpoolError, OSError) as error:
+        engine = recognizer(_engines(options), workers=options.workers)
+        asyncio.run(serve(options.socket, options.spool, engine))
+    except (SpoolError, ConfigError, OSError) as error:
         print(f"scribe: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _engines(options: argparse.Namespace) -> Sequence[Engine]:
+    """Raises ConfigError, and OSError where there is no such file."""
+    if options.engines is not None:
+        return recognition.from_json(options.engines.read_text(encoding="utf-8"))
+    if options.config is not None:
+        settings = config.load(options.config)
+        text = recognition.to_json(settings.scribe.engines, settings.base)
+        return recognition.from_json(text)
+    return [Engine()]

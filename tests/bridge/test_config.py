@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge import recognition
 from bridge.config import Settings, example, load, zone_of
 from bridge.errors import ConfigError
 
@@ -82,3 +83,71 @@ def test_time_zones_by_name(tmp_path: Path) -> None:
             zone_of(name)
     with pytest.raises(ConfigError, match="Mars/Olympus"):
         load(written(tmp_path, "conference:\n  time_zone: Mars/Olympus\n"))
+
+
+ENGINES = """\
+scribe:
+  engines:
+    - engine: kyutai
+      url: wss://speech.interieur.example
+      api_key_file: keys/kyutai
+      languages: [fr, en]
+    - engine: pocketsphinx
+"""
+
+
+def test_engines_are_a_list_in_order(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, ENGINES))
+    first, second = settings.scribe.engines
+    assert (first.engine, first.host, first.languages) == (
+        "kyutai",
+        "speech.interieur.example",
+        ["fr", "en"],
+    )
+    assert (second.engine, second.host, second.live, second.after) == (
+        "pocketsphinx",
+        "",
+        True,
+        False,
+    )
+    given = recognition.from_json(recognition.to_json(settings.scribe.engines, settings.base))
+    assert given[0].api_key_file == str(tmp_path / "keys" / "kyutai")
+    assert given[1] == second
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ("engine: sphinx", "line 3: `scribe.engines[0].engine` must be one of: pocketsphinx"),
+        ("engin: kyutai", "`scribe.engines[0].engin` is not a setting; did you mean `engine`?"),
+        ("engine: kyutai", "line 3: `scribe.engines[0].url` must be an address wss://"),
+        ("{engine: openai, url: 'http://[::x', model: m}", "`scribe.engines[0].url` must be"),
+        ("{engine: openai, url: 'https://u:p@h/v1', model: m}", "must hold no key"),
+        ("{engine: openai, url: 'https://h/v1?key=1', model: m}", "must hold no key"),
+        ("{engine: openai, url: 'https://h/v1'}", "`scribe.engines[0].model` is missing"),
+        ("engine: whisper", "`scribe.engines[0].model_dir` is missing"),
+        ("{engine: pocketsphinx, use: after}", "`scribe.engines[0].use` must be live or both"),
+        ("{engine: pocketsphinx, dialect: vllm}", "`scribe.engines[0].dialect` must be empty"),
+        (
+            "{engine: realtime, url: 'ws://h/v1', model: m, dialect: lasuite}",
+            "`scribe.engines[0].dialect` must be one of: vllm, openai",
+        ),
+        ("{languages: [français]}", "`scribe.engines[0].languages` must be language codes"),
+        ("pocketsphinx", "line 3: `scribe.engines[0]` must be settings"),
+    ],
+)
+def test_a_wrong_engine_is_named(tmp_path: Path, entry: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(written(tmp_path, f"scribe:\n  engines:\n    - {entry}\n"))
+    assert sentence in str(caught.value)
+
+
+def test_a_list_of_engines_is_a_list(tmp_path: Path) -> None:
+    for value in ("kyutai", "[]"):
+        with pytest.raises(ConfigError, match=r"`scribe\.engines` must be a list of engines"):
+            load(written(tmp_path, f"scribe:\n  engines: {value}\n"))
+    with pytest.raises(ConfigError, match=r"write `scribe\.engines`, a list"):
+        load(written(tmp_path, "scribe:\n  engine: pocketsphinx\n"))
+    for text in ("{", "[]", '[{"engin": 1}]', '[{"engine": "kyutai"}]'):
+        with pytest.raises(ConfigError):
+            recognition.from_json(text)

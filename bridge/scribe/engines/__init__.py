@@ -48,6 +48,7 @@ class Interim:
 
     start: int
     words: tuple[str, ...]
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +56,23 @@ class Final:
     """The words of one utterance; empty when there were none.
 
     A streaming engine may answer an utterance in parts: all but the one that ends it say
-    `last=False`. After the last one nothing of that utterance is owed any more.
+    `last=False`. After the last one nothing of that utterance is owed any more. `engine`: who
+    wrote it; `language`: what was listened for; both filled in where engines are chosen.
     """
 
     start: int
     words: tuple[Word, ...]
     last: bool = True
+    engine: str = ""
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Audio from `start` to `end` was not understood: the engine could not keep up, or failed."""
+    """Audio from `start` to `end` was not understood: the engine could not keep up, or failed.
+
+    It stands for a part of an utterance, which has its last Final all the same.
+    """
 
     start: int
     end: int

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bridge.scribe.engines import RATE, Event, Final, Gap, Interim
 
@@ -31,6 +31,8 @@ class Utterance:
     waiting: bytearray = field(default_factory=bytearray)
     lost: int = 0
     ended: bool = False
+    cut: bool = False
+    """What came behind it is lost; the rest of what was said then is another one."""
     attempts: int = 0
 
     @property
@@ -92,8 +94,9 @@ class Backlog:
 
     def answered(self, final: Final) -> None:
         """The head is done."""
-        self._tell_lost(self._utterances.popleft())
-        self._emit(final)
+        utterance = self._utterances.popleft()
+        self._tell_lost(utterance)
+        self._emit(replace(final, last=not utterance.cut))
 
     def failed(self) -> None:
         """The worker died with the head in its hands: give it to another one, or give it up."""
@@ -105,7 +108,9 @@ class Backlog:
             return
         self._utterances.popleft()
         self._emit(Gap(utterance.start, utterance.end))
-        if not utterance.ended:
+        if utterance.ended:
+            self._emit(Final(utterance.end, (), last=not utterance.cut))
+        else:
             self._utterances.appendleft(Utterance(utterance.end))
 
     async def __aiter__(self) -> AsyncIterator[Event]:
@@ -139,8 +144,8 @@ class Backlog:
         if utterance.sent:
             # The part the engine has heard is answered as it is; the rest is another utterance.
             rest = Utterance(utterance.end - len(utterance.waiting) // 2)
-            rest.waiting, rest.ended = utterance.waiting, utterance.ended
-            utterance.waiting, utterance.ended = bytearray(), True
+            rest.waiting, rest.ended, rest.cut = utterance.waiting, utterance.ended, utterance.cut
+            utterance.waiting, utterance.ended, utterance.cut = bytearray(), True, True
             self._utterances.insert(at + 1, rest)
             utterance = rest
         del utterance.waiting[: dropped * 2]

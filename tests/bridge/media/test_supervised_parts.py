@@ -18,6 +18,7 @@ from bridge.media.process import start_of
 from bridge.media.programs import scribe_program, sfu_program
 from bridge.media.server import MediaServer
 from bridge.media.supervisor import ProgramsDown, Supervisor
+from bridge.recognition import Engine
 from tests.support.synapse import free_ports
 
 
@@ -77,3 +78,23 @@ async def test_a_taken_port_is_named(settings: Settings) -> None:
         async with bridge(settings, stop=True) as supervisor:
             with pytest.raises(ProgramsDown, match=rf"sfu: .*{port}"):
                 await supervisor.wait_ready(8)
+
+
+async def test_the_scribe_is_told_its_engines_by_a_file_of_its_owner(settings: Settings) -> None:
+    program = scribe_program(settings)
+    (path,) = program.files
+    assert str(path) in program.argv
+    assert "pocketsphinx" not in " ".join(program.argv)
+    supervisor = Supervisor(
+        [program], settings.path(settings.data_dir), registry=CollectorRegistry()
+    )
+    task = asyncio.create_task(supervisor.run())
+    await supervisor.wait_ready(60)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await supervisor.stop()
+    assert path.stat().st_mode & 0o777 == 0o600
+    other = Engine(engine="openai", url="https://speech.example/v1", model="whisper-1")
+    scribe = dataclasses.replace(settings.scribe, engines=[other])
+    changed = scribe_program(dataclasses.replace(settings, scribe=scribe))
+    assert changed.digest != program.digest, "another list: the scribe is started anew"

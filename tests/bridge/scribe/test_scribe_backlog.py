@@ -123,14 +123,14 @@ async def test_what_kills_two_workers_is_given_up_and_the_rest_goes_on() -> None
     ]
 
 
-async def test_an_ended_utterance_given_up_leaves_nothing_behind() -> None:
+async def test_an_ended_utterance_given_up_is_answered_by_nothing() -> None:
     stream = backlog()
     stream.push(SECOND, 0)
     stream.end()
     for _ in range(2):
         stream.take(len(SECOND))
         stream.failed()
-    assert await events(stream) == [Gap(0, RATE)]
+    assert await events(stream) == [Gap(0, RATE), Final(RATE, ())]
 
 
 async def test_closing_ends_what_was_being_said() -> None:
