@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bridge.text.en_documents import DOCUMENTS
+
 SENTENCES: dict[str, str] = {
     # Small words
     "on": "on",
@@ -40,8 +42,7 @@ SENTENCES: dict[str, str] = {
     "card.transcript_notice": "What is said is transcribed in the thread below.",
     "card.recorded": "Transcript in the thread: {utterances}",
     "card.more": "{names} and {count} more",
-    # Documents
-    "document.title": "Video conference",
+    **DOCUMENTS,
     # Answers to commands
     "hello": "Hello, I run video conferences in this room; type {prefix} help.",
     "hello.direct": (

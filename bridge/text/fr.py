@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bridge.text.fr_documents import DOCUMENTS
+
 SENTENCES: dict[str, str] = {
     # Small words
     "on": "activé",
@@ -40,8 +42,7 @@ SENTENCES: dict[str, str] = {
     "card.transcript_notice": "Ce qui est dit est transcrit dans le fil ci-dessous.",
     "card.recorded": "Transcription dans le fil : {utterances}",
     "card.more": "{names} et {count} autres",
-    # Documents
-    "document.title": "Visioconférence",
+    **DOCUMENTS,
     # Answers to commands
     "hello": "Bonjour, je lance des visioconférences dans ce salon ; tapez {prefix} help.",
     "hello.direct": (

@@ -14,20 +14,31 @@ from hypothesis import strategies as st
 from bridge.domain.documents import (
     Language,
     Participant,
+    Presence,
     Record,
+    Written,
     as_json,
     clock,
     markdown,
+    srt,
     webvtt,
 )
 from bridge.domain.transcript import Utterance
 
-ANNE = Participant("@anne:interieur.example", "Anne Martin")
-BOB = Participant("@bob:justice.example:8448")
 STARTED = 1_795_424_400_000  # 2026-11-23T09:00:00Z
+ANNE = Participant(
+    "@anne:interieur.example",
+    "Anne Martin",
+    (
+        Presence(STARTED, STARTED + 1_200_000),
+        Presence(STARTED + 1_800_000, STARTED + 3_725_000, "b.example"),
+    ),
+)
+BOB = Participant("@bob:justice.example:8448")
 
 
-def said(who: Participant, start_ms: int, end_ms: int, text: str) -> Utterance:
+def said(who: Participant, start_ms: int, end_ms: int, text: str, **more: object) -> Utterance:
+    values: dict[str, object] = {"language": "en", **more}
     return Utterance(
         segment=f"s{start_ms}",
         speaker=who.user_id,
@@ -35,8 +46,8 @@ def said(who: Participant, start_ms: int, end_ms: int, text: str) -> Utterance:
         text=text,
         start_ms=start_ms,
         end_ms=end_ms,
-        language="en",
         engine="pocketsphinx/en-us",
+        **values,  # type: ignore[arg-type]
     )
 
 
@@ -66,8 +77,10 @@ def test_markdown_in_french() -> None:
         "- **Reconnaissance vocale**\u00a0: pocketsphinx/en-us\n\n"
         "*Texte produit par une machine\u202f: il peut contenir des erreurs.*\n\n"
         "## Participants\n\n"
-        "- Anne Martin (`@anne:interieur.example`, interieur.example)\n"
-        "- @bob:justice.example:8448 (`@bob:justice.example:8448`, justice.example:8448)\n\n"
+        "- Anne Martin (`@anne:interieur.example`, interieur.example)\u00a0: "
+        "présence 09h00 à 09h20, 09h30 à 10h02\u202f; a parlé 0:02\n"
+        "- @bob:justice.example:8448 (`@bob:justice.example:8448`, justice.example:8448)"
+        "\u00a0: a parlé 0:01\n\n"
         "## Échanges\n\n"
         "**Anne Martin** [0:00]\u00a0: good morning\n\n"
         "**@bob:justice.example:8448** [1:05]\u00a0: hello\n"
@@ -84,7 +97,7 @@ def test_markdown_in_english_in_the_readers_zone() -> None:
 
 def test_markdown_says_when_nothing_was_said() -> None:
     text = markdown(record(), "en")
-    assert text.endswith("## Conversation\n\nNo speech was transcribed.\n")
+    assert text.endswith("## Conversation\n\n*No speech was transcribed.*\n")
     assert "Speech recognition" not in text
 
 
@@ -97,7 +110,7 @@ def test_markdown_takes_nobodys_text_for_markup() -> None:
     trick = "- **bold** <script>`x`</script>\n# head ![i](http://e.example)"
     line = markdown(record(said(ANNE, 0, 1, trick), title=trick), "en").splitlines()
     assert line[0] == (
-        "# Transcript: \\- \\*\\*bold\\*\\* \\<script\\>\\`x\\`\\</script\\> \\# head "
+        "# Transcript: - \\*\\*bold\\*\\* \\<script\\>\\`x\\`\\</script\\> \\# head "
         "!\\[i\\](http://e.example)"
     )
     assert not any(entry.startswith("# head") for entry in line)
@@ -130,11 +143,28 @@ def test_json_has_the_same_keys_in_every_language() -> None:
     assert english["ended_at"] == "2026-11-23T10:02:05.000Z"
     assert english["duration_ms"] == 3_725_000
     assert english["participants"][0] == {
+        "id": "p1",
         "user_id": "@anne:interieur.example",
         "display_name": "Anne Martin",
         "server": "interieur.example",
+        "stays": [
+            {
+                "joined_at": "2026-11-23T09:00:00.000Z",
+                "left_at": "2026-11-23T09:20:00.000Z",
+                "site": "",
+            },
+            {
+                "joined_at": "2026-11-23T09:30:00.000Z",
+                "left_at": "2026-11-23T10:02:05.000Z",
+                "site": "b.example",
+            },
+        ],
+        "present_ms": 3_125_000,
         "spoke": True,
+        "spoken_ms": 2000,
+        "voices": [],
     }
+    assert [u["participant"] for u in english["utterances"]] == ["p1", "p2"]
     assert [u["text"] for u in english["utterances"]] == ["good morning", "hello"]
     assert all(type(u[k]) is int for u in english["utterances"] for k in ("start_ms", "end_ms"))
 
@@ -165,6 +195,7 @@ def test_any_text_leaves_every_document_in_one_piece(
     captions = webvtt_reader.from_buffer(io.StringIO(webvtt(whole, language))).captions
     assert len(captions) == 2
     assert captions[1].text == "last"
+    assert srt(whole, language).count("-->") == 2
     json.loads(as_json(whole, language))
     assert sum(line.startswith("# ") for line in markdown(whole, language).splitlines()) == 1
 
@@ -176,3 +207,93 @@ def test_what_is_missing_is_said() -> None:
     assert len(webvtt_reader.from_string(webvtt(partly, "fr"))) == 2
     assert json.loads(as_json(partly, "en"))["missing"] == ["justice.example", "evil --> .example"]
     assert json.loads(as_json(FULL, "en"))["missing"] == []
+
+
+ROOM = Participant("@salle:justice.example", "Salle 214")
+SHARED = record(
+    said(
+        ROOM,
+        0,
+        3000,
+        "good morning <all>",
+        voice="V1",
+        words=(("good", 0, 400), ("morning", 400, 900), ("<all>", 2000, 2500)),
+    ),
+    said(ROOM, 3000, 4000, "merci", voice="V2", language="fr", editor=ANNE.user_id),
+    voices={(ROOM.user_id, "V1"): "Chloé Petit"},
+    chat=(
+        Written(
+            event_id="$c",
+            author=ANNE.user_id,
+            display_name="Anne Martin",
+            text="the *link*\nhttps://x.example",
+            at_ms=STARTED + 3500,
+        ),
+    ),
+)
+
+
+def test_voices_corrections_and_chat_stand_in_the_page() -> None:
+    text = markdown(SHARED, "en")
+    assert "**Chloé Petit (Salle 214)** [0:00]: good morning \\<all\\>\n" in text
+    assert "**Salle 214 – voice 2** [0:03] *(at the same time" not in text
+    assert "**Salle 214 – voice 2** [0:03] *(corrected)*: merci\n" in text
+    assert "**Anne Martin** [0:03] *(chat)*: the \\*link\\* https://x.example\n" in text
+    assert "- **Corrected by**: Anne Martin\n" in text
+    assert "- **Chat**: messages written during the call stand at their time\n" in text
+    assert text.index("merci") < text.index("link")
+
+
+def test_what_of_the_chat_could_not_be_read_is_said() -> None:
+    partly = record(chat=(), chat_unread=3)
+    assert "; 3 are missing, I could not read them\n" in markdown(partly, "en")
+    assert "chat" not in json.loads(as_json(FULL, "en"))
+    assert json.loads(as_json(partly, "en"))["chat_unread"] == 3
+    assert json.loads(as_json(SHARED, "en"))["chat"] == [
+        {
+            "event_id": "$c",
+            "author": "@anne:interieur.example",
+            "display_name": "Anne Martin",
+            "text": "the *link*\nhttps://x.example",
+            "at_ms": 3500,
+        }
+    ]
+
+
+def test_words_have_their_times_and_other_languages_are_named() -> None:
+    text = webvtt(SHARED, "fr")
+    assert (
+        "<v Chloé Petit (Salle 214)><lang en>good <00:00:00.400>morning "
+        "<00:00:02.000>&lt;all&gt;</lang></v>\n"
+    ) in text
+    assert "<v Salle 214 – voix 2>merci</v>\n" in text
+    captions = webvtt_reader.from_buffer(io.StringIO(text)).captions
+    assert [c.voice for c in captions] == ["Chloé Petit (Salle 214)", "Salle 214 – voix 2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "cue"),
+    [
+        ((), "a b c"),
+        ((("a", 0, 1), ("b", 1, 2)), "a b c"),  # a correction: these are not its words
+        ((("a", 0, 100), ("b", 100, 200), ("c", 100, 200)), "a <00:00:00.100>b c"),
+        ((("a", 0, 100), ("b", 0, 200), ("c", 900, 990)), "a b c"),
+    ],
+)
+def test_no_word_has_a_time_that_webvtt_forbids(
+    words: tuple[tuple[str, int, int], ...], cue: str
+) -> None:
+    text = webvtt(record(said(BOB, 0, 900, "a b c", words=words)), "en")
+    assert f">{cue}</v>" in text
+
+
+def test_srt_has_the_speaker_before_the_text() -> None:
+    assert srt(SHARED, "fr") == (
+        "1\n00:00:00,000 --> 00:00:03,000\n"
+        "Chloé Petit (Salle 214)\u00a0: good morning ‹all›\n"
+        "\n2\n00:00:03,000 --> 00:00:04,000\nSalle 214 – voix 2\u00a0: merci\n"
+    )
+    trick = srt(record(said(ANNE, 1, 2, "a --> b {\\an8}<i>x</i>")), "en")
+    assert trick.count("-->") == 1
+    assert "a -› b (\\an8)‹i›x‹/i›" in trick
+    assert srt(record(), "en") == ""

@@ -1,0 +1,74 @@
+"""The record as Markdown: a page to read anywhere."""
+
+from __future__ import annotations
+
+from bridge.domain.documents.page import (
+    Attendance,
+    Block,
+    Fact,
+    Heading,
+    Remark,
+    Speech,
+    blocks,
+    presence,
+)
+from bridge.domain.documents.presence import Person
+from bridge.domain.documents.record import Language, Record, clock, one_line
+from bridge.text import say
+
+
+def markdown(record: Record, language: Language) -> str:
+    """Heading, who was there, one paragraph a turn."""
+    lines: list[str] = []
+    before: Block | None = None
+    for block in blocks(record, language):
+        if before is not None and not (isinstance(before, Fact) and isinstance(block, Fact)):
+            lines.append("")
+        lines += _block(block, record, language)
+        before = block
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _block(block: Block, record: Record, language: Language) -> list[str]:
+    match block:
+        case Heading(level, text):
+            return [f"{'#' * level} {escaped(text)}"]
+        case Fact(label, text):
+            return [f"- {_labelled(f'**{label}**', language)}{escaped(text)}"]
+        case Remark(text):
+            return [f"*{text}*"]
+        case Attendance(_, people):
+            return [_person(record, person, language) for person in people]
+        case Speech(name, at, marks, parts):
+            beside = f" *({', '.join(marks)})*" if marks else ""
+            said = escaped(" ".join(text for text, _ in parts))
+            return [_labelled(f"**{escaped(name)}** [{at}]{beside}", language) + said]
+
+
+def _person(record: Record, person: Person, language: Language) -> str:
+    who = person.who
+    line = f"- {escaped(who.name)} (`{_code(who.user_id)}`, {escaped(who.server)})"
+    more = []
+    if person.stays:
+        times = presence(record, person, language)
+        more.append(say("document.was_there", language, times=times))
+    if person.spoken_ms:
+        more.append(say("document.spoke", language, time=clock(person.spoken_ms)))
+    return _labelled(line, language) + say("document.then", language).join(more) if more else line
+
+
+def _labelled(label: str, language: Language) -> str:
+    return say("document.label", language, label=label)
+
+
+_MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>#|~"})
+
+
+def escaped(text: str) -> str:
+    """Text that no Markdown reader takes for markup, an image or HTML."""
+    line = one_line(text).translate(_MARKS)
+    return f"\\{line}" if line[:1] in {"-", "+"} else line
+
+
+def _code(text: str) -> str:
+    return one_line(text).replace("`", "'")
