@@ -152,9 +152,19 @@ class Conference:
     )
 
 
+DocumentForm = Literal["md", "odt", "docx", "vtt", "srt", "json", "rttm", "csv"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transcripts:
-    """Who reads later what was said, and where."""
+    """What is kept of what was said: as which documents, and who reads it later."""
+
+    documents: list[DocumentForm] = _setting(
+        ["md", "odt", "vtt", "json"],
+        "Documents posted in the thread after a call with a transcript: md (Markdown), odt\n"
+        "(OpenDocument), docx (Word), vtt and srt (captions), json, rttm (who spoke when), csv\n"
+        "(attendance and talk time). The others can be had by `!visio export`. []: none.",
+    )
 
     readers: Literal["members", "members_then"] = _setting(
         "members",
@@ -310,7 +320,8 @@ def _checked(value: Any, hint: Any, where: str) -> object:
     if origin is list:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise ConfigError(f"{where} must be a list of texts")
-        return [str(item) for item in value]
+        (inner,) = typing.get_args(hint)
+        return [_checked(str(item), inner, where) for item in value]
     # ruamel has kinds of its own that remember how a value was written: 0, 0x10, 1_000, &x true.
     kind = (
         bool if isinstance(value, bool | ScalarBoolean) else int if isinstance(value, int) else str

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 from bridge.domain.conference import Conference
 from bridge.domain.happenings import Knocked, ParticipantJoined, Say
 from bridge.domain.showing import Step, card_soon
 from bridge.domain.stays import Stay, gone
 
-STAYS_KEPT = 20
-"""Connections of one person that a snapshot remembers."""
+STAYS_KEPT = 100
+"""Connections of one person that a snapshot tells apart: attendance is exact up to here."""
 KNOCKS_TOLD = 100
 """People waiting in the lobby of one call that the room is told of."""
 
@@ -32,7 +33,7 @@ def joined(c: Conference, event: ParticipantJoined, now_ms: int) -> Conference:
     return card_soon(
         replace(
             c,
-            stays=(*_recent(stays, event.user_id), stay),
+            stays=(*_bounded(stays, event.user_id), stay),
             empty_since_ms=None,
             media_sid=event.media_sid or c.media_sid,
         ),
@@ -40,11 +41,18 @@ def joined(c: Conference, event: ParticipantJoined, now_ms: int) -> Conference:
     )
 
 
-def _recent(stays: tuple[Stay, ...], user_id: str) -> tuple[Stay, ...]:
-    """Without a person's oldest stays: a bad network must not make the snapshot grow for ever."""
-    old = [s.sid for s in stays if s.user_id == user_id and s.left_ms is not None]
-    dropped = set(old[: -STAYS_KEPT + 1])
-    return tuple(stay for stay in stays if stay.sid not in dropped)
+def _bounded(stays: tuple[Stay, ...], user_id: str) -> tuple[Stay, ...]:
+    """A bad network must not make the snapshot grow for ever: its shortest gap is closed."""
+    past = sorted(
+        (stay for stay in stays if stay.user_id == user_id and stay.left_ms is not None),
+        key=lambda stay: stay.joined_ms,
+    )
+    if len(past) < STAYS_KEPT:
+        return stays
+    one, other = min(pairwise(past), key=lambda pair: pair[1].joined_ms - (pair[0].left_ms or 0))
+    left_ms = max(one.left_ms or 0, other.left_ms or 0)
+    both = replace(other, joined_ms=one.joined_ms, left_ms=left_ms)
+    return tuple(both if stay is other else stay for stay in stays if stay is not one)
 
 
 def left(c: Conference, sid: str, now_ms: int) -> Conference:

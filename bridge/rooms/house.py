@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 
-from bridge.config import Settings, zone_of
+from bridge.config import DocumentForm, Settings, zone_of
 from bridge.domain import entry
 from bridge.domain.conference import Rules
 from bridge.domain.membership import normal
@@ -83,6 +83,8 @@ class House:
     allow_servers: tuple[str, ...]
     zone: tzinfo = UTC
     """Of the hours that people read."""
+    documents: tuple[DocumentForm, ...] = ()
+    """The forms that a record is posted in."""
     encryption: bool = False
     """The bot reads and writes in encrypted rooms."""
 
@@ -117,6 +119,7 @@ class House:
                 listen_only=tuple(settings.federation.listen_only_servers),
             ),
             allow_servers=tuple(settings.federation.allow_servers),
+            documents=tuple(dict.fromkeys(settings.transcripts.documents)),
             encryption=encryption,
         )
 

@@ -301,7 +301,7 @@ class Ledger(Saying):
             room_name=self.facts.name,
             now_ms=self.now_ms,
         )
-        self._rows += record.rows(c, recorded, rev)
+        self._rows += record.rows(c, recorded, rev, self.house.documents)
 
     async def _keep_meetings(self) -> None:
         """What the snapshot will forget: the conferences that are over and have a record."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from bridge.config import DocumentForm
 from bridge.domain import documents, transcript
 from bridge.domain.conference import Conference, to_json
+from bridge.domain.stays import Stay
 from bridge.domain.transcript import Spoken
 from bridge.matrix import timeline
 from bridge.rooms.house import House
@@ -15,12 +17,6 @@ from bridge.store.outbox import Outgoing
 from bridge.store.peer_utterances import PeerUtterance
 from bridge.store.utterances import Utterance
 from bridge.text import say
-
-_DOCUMENTS = (
-    ("md", "text/markdown", documents.markdown),
-    ("vtt", "text/vtt", documents.webvtt),
-    ("json", "application/json", documents.as_json),
-)
 
 
 def record(
@@ -42,7 +38,7 @@ def record(
         conference=c.call_id,
         started_ms=c.began_ms,
         ended_ms=c.ended_ms or now_ms,
-        participants=_participants(c, spoken),
+        participants=_participants(c, spoken, c.ended_ms or now_ms),
         utterances=tuple(spoken),
         missing=c.missing,
         voices=voices,
@@ -50,26 +46,33 @@ def record(
     )
 
 
-def rows(c: Conference, recorded: documents.Record, rev: int) -> list[Outgoing]:
+def rows(
+    c: Conference, recorded: documents.Record, rev: int, forms: Iterable[DocumentForm]
+) -> list[Outgoing]:
     """Its documents, one row for each form."""
-    return [
-        Outgoing(
-            room_id=c.room_id,
-            txn_id=timeline.document_txn(c.id, form, rev),
-            kind="file",
-            content=timeline.document(
-                c.call_id,
-                form=form,
-                rev=rev,
-                file_name=f"transcript.{form}",
-                root=timeline.root_txn(c),
-            ),
-            blob=write(recorded, c.language).encode(),
-            media_type=media_type,
-            file_name=f"transcript.{form}",
-        )
-        for form, media_type, write in _DOCUMENTS
-    ]
+    return [row(c, recorded, rev, form, timeline.document_txn(c.id, form, rev)) for form in forms]
+
+
+def row(
+    c: Conference, recorded: documents.Record, rev: int, form: DocumentForm, txn_id: str
+) -> Outgoing:
+    """One document, to be posted in the call's thread."""
+    paper = documents.FORMS[form]
+    return Outgoing(
+        room_id=c.room_id,
+        txn_id=txn_id,
+        kind="file",
+        content=timeline.document(
+            c.call_id,
+            form=form,
+            rev=rev,
+            file_name=paper.file_name,
+            root=timeline.root_txn(c),
+        ),
+        blob=paper.write(recorded, c.language),
+        media_type=paper.media_type,
+        file_name=paper.file_name,
+    )
 
 
 def label(spoken: Spoken, voices: Mapping[tuple[str, str], str], language: str) -> str:
@@ -116,9 +119,27 @@ def merged(own: Sequence[Spoken], others: Sequence[PeerUtterance]) -> list[Spoke
     return [*own, *(u for u in others if homes[u.segment] == u.site)]
 
 
-def _participants(c: Conference, spoken: Sequence[Spoken]) -> tuple[documents.Participant, ...]:
+def _participants(
+    c: Conference, spoken: Sequence[Spoken], ended_ms: int
+) -> tuple[documents.Participant, ...]:
+    stays: dict[str, list[Stay]] = {stay.user_id: [] for stay in c.people}
+    for stay in (*c.stays, *c.away):
+        stays[stay.user_id].append(stay)
     names = {stay.user_id: stay.display_name for stay in c.people}
     # A site that was away may have told what was said there, and not who was there.
     for utterance in spoken:
         names.setdefault(utterance.speaker, utterance.display_name)
-    return tuple(documents.Participant(user_id, name) for user_id, name in names.items())
+    return tuple(
+        documents.Participant(user_id, name, _presence(stays.get(user_id, ()), ended_ms))
+        for user_id, name in names.items()
+    )
+
+
+def _presence(stays: Iterable[Stay], ended_ms: int) -> tuple[documents.Presence, ...]:
+    there = [
+        documents.Presence(
+            stay.joined_ms, ended_ms if stay.left_ms is None else stay.left_ms, stay.site
+        )
+        for stay in stays
+    ]
+    return tuple(sorted(there, key=lambda one: one.joined_ms))

@@ -121,7 +121,7 @@ async def test_what_is_said_is_written_down_for_the_room_alone(
         await eventually(lambda: scene.site.bridge.pid not in {None, before}, 30)
         await heard_again(alice, fourth, reader, room_id)
         await reader.say(room_id, "!visio stop")
-        await eventually(lambda: documents(reader, room_id) == 3, 40)
+        await eventually(lambda: documents(reader, room_id) == 4, 40)
 
     async def alone() -> bool:
         return not await bot_is_member(scene, reader, room_id)

@@ -47,7 +47,8 @@ def _block(block: Block, record: Record, language: Language) -> list[str]:
 
 def _person(record: Record, person: Person, language: Language) -> str:
     who = person.who
-    line = f"- {escaped(who.name)} (`{_code(who.user_id)}`, {escaped(who.server)})"
+    account = f"`{_code(who.user_id)}`, {escaped(one_line(who.server))}"
+    line = f"- {escaped(one_line(who.name))} ({account})"
     more = []
     if person.stays:
         times = presence(record, person, language)
@@ -64,10 +65,10 @@ def _labelled(label: str, language: Language) -> str:
 _MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>#|~"})
 
 
-def escaped(text: str) -> str:
-    """Text that no Markdown reader takes for markup, an image or HTML."""
-    line = one_line(text).translate(_MARKS)
-    return f"\\{line}" if line[:1] in {"-", "+"} else line
+def escaped(line: str) -> str:
+    """A line that no Markdown reader takes for markup, an image or HTML."""
+    marked = line.translate(_MARKS)
+    return f"\\{marked}" if marked[:1] in {"-", "+"} else marked
 
 
 def _code(text: str) -> str:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import io
 import json
 from datetime import timedelta, timezone
+from pathlib import Path
+from typing import get_args
 
+import jsonschema
 import pytest
 import webvtt as webvtt_reader  # a parser that is not ours
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.config import DocumentForm
 from bridge.domain.documents import (
+    FORMS,
     Language,
     Participant,
     Presence,
@@ -66,6 +71,12 @@ def record(*utterances: Utterance, title: str = "Budget", **more: object) -> Rec
 
 
 FULL = record(said(ANNE, 0, 2000, "good morning"), said(BOB, 65_000, 66_500, "hello"))
+
+
+def test_every_form_that_can_be_chosen_is_written() -> None:
+    assert set(FORMS) == set(get_args(DocumentForm))
+    assert all(form.write(FULL, "fr") for form in FORMS.values())
+    assert FORMS["csv"].file_name == "attendance.csv"
 
 
 def test_markdown_in_french() -> None:
@@ -198,6 +209,18 @@ def test_any_text_leaves_every_document_in_one_piece(
     assert srt(whole, language).count("-->") == 2
     json.loads(as_json(whole, language))
     assert sum(line.startswith("# ") for line in markdown(whole, language).splitlines()) == 1
+
+
+def test_json_is_what_its_schema_says() -> None:
+    schema = json.loads(Path("docs/transcript.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for whole in (FULL, SHARED, record()):
+        written = json.loads(as_json(whole, "fr"))
+        jsonschema.validate(written, schema, cls=jsonschema.Draft202012Validator)
+        # What is written is what is described, no more.
+        assert written.keys() <= schema["properties"].keys()
+    said = schema["properties"]["utterances"]["items"]["properties"]
+    assert json.loads(as_json(FULL, "fr"))["utterances"][0].keys() == said.keys()
 
 
 def test_what_is_missing_is_said() -> None:

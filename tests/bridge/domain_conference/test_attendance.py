@@ -63,6 +63,22 @@ def test_a_bad_network_does_not_make_the_snapshot_grow() -> None:
     assert [stay.sid for stay in call.c.present] == ["B", f"P{3 * STAYS_KEPT - 1}"]
 
 
+def test_of_too_many_stays_the_shortest_gap_is_closed() -> None:
+    call = Call()
+    for number in range(STAYS_KEPT + 1):
+        # Ten seconds there, twenty away; after the fourth only one.
+        call.do(joined(ALICE, f"P{number}"), 1000 if number == 4 else 20_000)
+        call.do(left(ALICE, f"P{number}"), 10_000)
+    stays = call.c.stays
+    assert len(stays) == STAYS_KEPT
+    whole = next(stay for stay in stays if stay.sid == "P4")
+    assert (whole.left_ms or 0) - whole.joined_ms == 21_000
+    assert (
+        sum((stay.left_ms or 0) - stay.joined_ms for stay in stays)
+        == 10_000 * (STAYS_KEPT - 1) + 21_000
+    )
+
+
 def test_who_left_leaves_once() -> None:
     call = Call()
     call.do(joined(ALICE, "P1"))

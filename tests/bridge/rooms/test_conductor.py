@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -498,8 +499,9 @@ async def test_documents_at_the_end_and_again_after_a_late_segment(world: World)
     stopped = {"type": "session", "conference": "conf-0", "state": "stopped"}
     await world.give(NewEntry(ROOM, "scribe", "session:conf-0:stopped", stopped))
     rows = await world.rows()
-    assert files(rows) == ["transcript.md", "transcript.vtt", "transcript.json"]
-    document = rows[-3]
+    forms = ("md", "odt", "vtt", "json")
+    assert files(rows) == [f"transcript.{form}" for form in forms]
+    document = rows[-4]
     assert document["txn_id"] == "doc:conf-0:md:1"
     assert document["media_type"] == "text/markdown"
     assert document["content"]["eu.colloque.transcript"]["format"] == "md"
@@ -507,15 +509,33 @@ async def test_documents_at_the_end_and_again_after_a_late_segment(world: World)
     text = bytes(document["blob"]).decode()
     assert text.index("hello") < text.index("goodbye")
     assert "The room" in text
-    assert "Transcript in the thread: 2 utterances" in rows[-4]["content"]["body"]
+    assert "Transcript in the thread: 2 utterances" in rows[-5]["content"]["body"]
     await world.segment("s3", BOB, "wait", at=700)
     world.now_ms += 10_000
     await world.give(NewEntry(ROOM, "media", "due1", {"event": "colloque.due", "at_ms": T0}))
     rows = await world.rows()
-    assert [r["txn_id"] for r in rows if r["kind"] == "file"][3:] == [
-        f"doc:conf-0:{form}:2" for form in ("md", "vtt", "json")
+    assert [r["txn_id"] for r in rows if r["kind"] == "file"][4:] == [
+        f"doc:conf-0:{form}:2" for form in forms
     ]
     assert b"wait" in bytes(rows[-1]["blob"])
+
+
+async def test_the_record_says_who_was_there_when(world: World) -> None:
+    await wished_call(world)
+    world.now_ms += 5000
+    await world.give(world.leaves(BOB, f"P-{BOB}"))
+    world.now_ms += 2000
+    await world.give(world.enters(BOB, "PC"))
+    await world.segment("s1", BOB, "hello", at=100)
+    world.now_ms += 3000
+    await world.say(ALICE, "!visio stop")
+    stopped = {"type": "session", "conference": "conf-0", "state": "stopped"}
+    await world.give(NewEntry(ROOM, "scribe", "session:conf-0:stopped", stopped))
+    written = json.loads(bytes((await world.rows())[-1]["blob"]))
+    there = {person["user_id"]: person for person in written["participants"]}
+    assert [len(there[user]["stays"]) for user in (ALICE, BOB)] == [1, 2]
+    assert [there[user]["present_ms"] for user in (ALICE, BOB)] == [10_000, 8000]
+    assert there[BOB]["spoken_ms"] == 500
 
 
 async def test_a_late_segment_of_an_earlier_conference_is_posted_there(world: World) -> None:

@@ -102,6 +102,7 @@ async def test_a_whole_call_in_a_real_timeline(
         "📞 Video conference in progress",
         "alice : good <morning>",
         "transcript.md",
+        "transcript.odt",
         "transcript.vtt",
         "transcript.json",
     ]
@@ -112,7 +113,7 @@ async def test_a_whole_call_in_a_real_timeline(
     thread = [
         e for e in events if e["content"].get("m.relates_to", {}).get("rel_type") == "m.thread"
     ]
-    assert [e["content"]["m.relates_to"]["event_id"] for e in thread] == [card["event_id"]] * 4
+    assert [e["content"]["m.relates_to"]["event_id"] for e in thread] == [card["event_id"]] * 5
     assert thread[0]["content"]["eu.colloque.utterance"]["speaker"] == alice.user_id
     document = await alice.download(thread[1]["content"]["url"])
     assert "good \\<morning\\>" in document.decode()
