@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 OnSegments = Callable[[list[dict[str, Any]]], Awaitable[None]]
 OnSession = Callable[[dict[str, Any]], Awaitable[None]]
+OnCaption = Callable[[dict[str, Any]], None]
 
 BATCH = 64
 PING_S = 5.0
@@ -34,9 +35,16 @@ class ScribeLink:
     they acknowledged. If it raises, the same segments are offered again. `on_session` gets every
     change of a session's state; `state` is `joining`, `listening`, `failed` or `stopped`, and
     `failed` with the detail `lost` means that the scribe has restarted and knows no such session.
+    `on_caption` gets captions as they come, and must not wait: who misses one gets the next.
     """
 
-    def __init__(self, socket_path: Path | str, on_segment: OnSegments, on_session: OnSession):
+    def __init__(
+        self,
+        socket_path: Path | str,
+        on_segment: OnSegments,
+        on_session: OnSession,
+        on_caption: OnCaption = lambda caption: None,
+    ) -> None:
         self.socket_path = Path(socket_path)
         self.connected = False
         self.greetings = 0
@@ -44,6 +52,7 @@ class ScribeLink:
         self.sessions: dict[str, str] = {}
         self._on_segment = on_segment
         self._on_session = on_session
+        self._on_caption = on_caption
         self._writer: asyncio.StreamWriter | None = None
         self._changed = asyncio.Event()
 
@@ -72,12 +81,12 @@ class ScribeLink:
         """Ask for a session, or give a running one a fresh token. Raises Unavailable.
 
         `session`: conference, room_id, url, token, language, captions, transcript, epoch_ms,
-        encrypted.
+        encrypted, watch.
         """
         await self._send({**session, "type": "start"})
 
     async def update(self, conference: str, **flags: Any) -> None:
-        """Change captions, transcript, language or encrypted of a session. Raises Unavailable."""
+        """Change any flag of a session that `start` has. Raises Unavailable."""
         await self._send({**flags, "type": "update", "conference": conference})
 
     async def key(self, conference: str, *, identity: str, index: int, key: str) -> None:
@@ -123,7 +132,9 @@ class ScribeLink:
         while True:
             async with asyncio.timeout(SILENCE_S):
                 frame = await frames.read(reader)
-            if frame is None or frame["type"] != "pong":
+            if frame is not None and frame["type"] == "caption":
+                self._on_caption(frame)  # not behind segments that wait for the store
+            elif frame is None or frame["type"] != "pong":
                 await inbox.put(frame)
             if frame is None:
                 return

@@ -107,6 +107,7 @@ class Hearing:
         place: Place,
         keys: MediaKeys,
         own_key: OwnKey | None = None,
+        watched: Callable[[Conference], bool] = lambda conference: False,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._bot = bot
@@ -118,6 +119,7 @@ class Hearing:
         self._keys = keys
         self._clock_ms = clock_ms
         self._own_key = own_key
+        self._watched = watched
         self._told: dict[str, dict[str, Any]] = {}
         self._asked_ms: dict[str, int] = {}
         self._standing: dict[str, str] = {}
@@ -194,7 +196,7 @@ class Hearing:
 
     async def _listen(self, room_id: str, conference: Conference, identity: str) -> None:
         state = self._scribe.sessions.get(conference.id)
-        flags = _flags(conference)
+        flags = self._flags(conference)
         if state is None or state in {"failed", "stopped"}:
             await self._start(room_id, conference, identity)
         elif self._told.get(conference.id) != flags:
@@ -206,18 +208,28 @@ class Hearing:
         asked_ms = self._asked_ms.get(conference.id)
         if asked_ms is not None and now_ms - asked_ms < SCRIBE_REST_S * 1000:
             return
+        flags = self._flags(conference)
         session = {
             "conference": conference.id,
             "room_id": room_id,
             "url": self._access.url,
             "token": self._access.token(media_room(room_id), identity),
             "epoch_ms": conference.started_ms,
-            **_flags(conference),
+            **flags,
         }
         await self._scribe.start(session)
-        self._told[conference.id] = _flags(conference)
+        self._told[conference.id] = flags
         self._asked_ms[conference.id] = now_ms
         self._handed.pop(conference.id, None)
+
+    def _flags(self, conference: Conference) -> dict[str, Any]:
+        return {
+            "language": conference.spoken_language,
+            "captions": conference.captions,
+            "transcript": conference.transcript,
+            "encrypted": conference.encrypted,
+            "watch": self._watched(conference),
+        }
 
     async def _hand_keys(
         self, room_id: str, conference: Conference, identity: str, grants: Sequence[Grant]
@@ -283,12 +295,3 @@ class Hearing:
         self._refused_ms.pop(room_id, None)
         if self._standing.pop(room_id, None) is not None:
             await self._place.withdraw(room_id, holder=HOLDER)
-
-
-def _flags(conference: Conference) -> dict[str, Any]:
-    return {
-        "language": conference.spoken_language,
-        "captions": conference.captions,
-        "transcript": conference.transcript,
-        "encrypted": conference.encrypted,
-    }
