@@ -61,6 +61,7 @@ from bridge.upkeep.own_key import OwnKey
 from bridge.upkeep.reconcile import Reconciler
 from bridge.upkeep.sites import Sites
 from bridge.web.app import web_app
+from bridge.web.feed import Feed
 from bridge.web.health import Check
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,7 @@ class Bridge:
     own_membership: OwnMembership
     own_key: OwnKey | None
     link: ScribeLink
+    feed: Feed
     supervisor: Supervisor
     appservice: web.Application
     web: web.Application
@@ -124,6 +126,7 @@ class Bridge:
             self.alias_rooms.run(),
             self.own_membership.run(),
             self.link.run(),
+            self.feed.run(),
             keep_in_touch(
                 self.homeserver, self.sender, self.catch_up, self.conferences, self.crypto
             ),
@@ -177,12 +180,27 @@ def _wired(
             reconciler.wake([room_id])
             errands.wake([room_id])
             sites.wake([room_id])
+            feed.wake([room_id])
 
     conductor = Conductor(house, stores, homeserver, crypto=crypto)
     rooms = Rooms(stores, conductor, on_handled=handled, registry=REGISTRY)
     if crypto:
         crypto.on_unlocked = rooms.wake
-    link = ScribeLink(settings.path(settings.scribe.socket), rooms.segments, rooms.session)
+    link = ScribeLink(
+        settings.path(settings.scribe.socket),
+        rooms.segments,
+        rooms.session,
+        lambda caption: feed.take(caption),
+    )
+    feed = Feed(
+        stores,
+        homeserver,
+        service_url=house.service_url,
+        sessions=lambda: link.sessions,
+        wake=lambda room_ids: reconciler.wake(room_ids),
+        shown=settings.web.captions != "off",
+        encrypted=settings.web.captions == "all",
+    )
     own = OwnMembership(
         homeserver, house.service_url, device_id=crypto.device_id if crypto else DEVICE_ID
     )
@@ -203,6 +221,7 @@ def _wired(
         place=own,
         keys=keys,
         own_key=own_key,
+        watched=feed.watched,
     )
     reconciler = Reconciler(house, stores, media, hearing, take=rooms.take, members=homeserver)
     callout = CallOut(house, stores, own)
@@ -263,11 +282,12 @@ def _wired(
         own_membership=own,
         own_key=own_key,
         link=link,
+        feed=feed,
         supervisor=supervisor,
         appservice=_appservice(
             settings, granted, stores, rooms, admission, sites, alias_rooms, crypto
         ),
-        web=_web(settings, key, stores, rooms, admission, openid, checks),
+        web=_web(settings, key, stores, rooms, admission, openid, feed, homeserver, checks),
     )
 
 
@@ -303,6 +323,8 @@ def _web(
     rooms: Rooms,
     admission: Admission,
     openid: OpenId,
+    feed: Feed,
+    homeserver: Homeserver,
     checks: Mapping[str, Check],
 ) -> web.Application:
     """What people's port answers."""
@@ -314,6 +336,8 @@ def _web(
         rooms=stores.grants,
         inbox=stores.inbox,
         on_commit=rooms.wake,
+        feed=feed,
+        members=homeserver,
         checks=checks,
         registry=REGISTRY,
     )

@@ -86,6 +86,12 @@ class Web:
     public_url: str = _setting(
         "http://127.0.0.1:29332", "The same as browsers reach it, without a slash at the end."
     )
+    captions: Literal["all", "unencrypted", "off"] = _setting(
+        "all",
+        "Whose captions members read on the page /captions, beside Element Call. They travel in\n"
+        "clear from this bridge to the browser, over its TLS. unencrypted: not those of calls\n"
+        "that are encrypted end to end. off: nobody's.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
 
 LONGEST = 2000
 """Signs of one caption. A segment ends long before."""
@@ -80,47 +82,48 @@ def read(frame: Mapping[str, Any]) -> Spoken | None:
     return Spoken(**values, start_ms=start_ms, voice=str(voice), final=frame.get("final") is True)
 
 
-class Waiting:
-    """What waits for one watcher, at most `most` captions: newest wins within a segment."""
+class Waiting(Generic[T]):
+    """Captions of any form that wait to be sent, at most `most`: the newest of each segment."""
 
     def __init__(self, most: int = WAITING) -> None:
         self._most = most
-        self._captions: OrderedDict[str, Caption] = OrderedDict()
+        self._waiting: OrderedDict[str, tuple[T, bool]] = OrderedDict()
         self._left_out = 0
 
     def __len__(self) -> int:
-        return len(self._captions)
+        return len(self._waiting)
 
-    def put(self, caption: Caption) -> None:
+    def put(self, segment: str, caption: T, *, final: bool) -> None:
         """Add one; a final goes to the end, so that finals leave in the order they came."""
-        before = self._captions.get(caption.segment)
-        if before is not None and before.final:
+        _, ended = self._waiting.get(segment, (None, False))
+        if ended:
             return
-        if caption.final:
-            self._captions.pop(caption.segment, None)
-        self._captions[caption.segment] = caption
-        if len(self._captions) > self._most:
+        if final:
+            self._waiting.pop(segment, None)
+        self._waiting[segment] = (caption, final)
+        if len(self._waiting) > self._most:
             self._drop()
 
-    def take(self) -> tuple[int, list[Caption]]:
+    def take(self) -> tuple[int, list[T]]:
         """Everything that waits, and how many finals were left out before it."""
-        taken, left_out = list(self._captions.values()), self._left_out
-        self._captions.clear()
-        self._left_out = 0
+        taken, left_out = [caption for caption, _ in self._waiting.values()], self._left_out
+        self.clear()
         return left_out, taken
 
     def clear(self) -> None:
         """Forget what waits: it is not to be shown any more."""
-        self._captions.clear()
+        self._waiting.clear()
         self._left_out = 0
 
     def _drop(self) -> None:
-        interim = next((c.segment for c in self._captions.values() if not c.final), None)
+        """The oldest interim goes; where all are finals the oldest of them, and it is counted."""
+        interims = (segment for segment, (_, final) in self._waiting.items() if not final)
+        interim = next(interims, None)
         if interim is None:
-            self._captions.popitem(last=False)
+            self._waiting.popitem(last=False)
             self._left_out += 1
         else:
-            del self._captions[interim]
+            del self._waiting[interim]
 
 
 class Latest:

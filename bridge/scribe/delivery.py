@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+from bridge.domain.captions import Waiting
 from bridge.scribe import frames
 from bridge.scribe.frames import Frame
 from bridge.scribe.spool import Spool
@@ -23,6 +24,7 @@ class Delivery:
         self._spool = spool
         self._hello = first[0]
         self._frames = deque(first[1:])
+        self._captions: Waiting[Frame] = Waiting()
         self._wake = asyncio.Event()
         self._position = 0
 
@@ -31,6 +33,11 @@ class Delivery:
         self._frames.append(frame)
         if len(self._frames) > WAITING:
             self.close()  # hello tells it everything when it comes back
+        self.wake()
+
+    def show(self, caption: Frame) -> None:
+        """Send a caption soon, or never: in place of an older one of its segment."""
+        self._captions.put(caption["segment"], caption, final=caption["final"])
         self.wake()
 
     def wake(self) -> None:
@@ -53,12 +60,18 @@ class Delivery:
         # Taken before the segments are: `stopped` must come after the session's last one.
         ready = list(self._frames)
         self._frames.clear()
+        await self._send_captions()
         while rows := await self._spool.after(self._position):
             for position, segment in rows:
                 await self._send(segment)
                 self._position = position
+            await self._send_captions()
         for frame in ready:
             await self._send(frame)
+
+    async def _send_captions(self) -> None:
+        for caption in self._captions.take()[1]:
+            await self._send(caption)
 
     async def _pause(self) -> None:
         try:

@@ -22,6 +22,7 @@ class Order:
     """What the bridge wants of a session. `epoch_ms`: Unix time of the conference's start.
 
     `encrypted`: people encrypt their media end to end; what the scribe shows is encrypted too.
+    `watch`: somebody reads the captions beside the call, so the bridge wants them as well.
     """
 
     conference: str
@@ -33,24 +34,27 @@ class Order:
     transcript: bool
     epoch_ms: int
     encrypted: bool = False
+    watch: bool = False
 
     @classmethod
     def parse(cls, frame: Frame) -> Order:
         """Read a `start` frame. Raises FrameError."""
         values: dict[str, Any] = {key: frame.get(key) for key in cls.__dataclass_fields__}
         values["encrypted"] = frame.get("encrypted", False)
+        values["watch"] = frame.get("watch", False)
         _check(values)
         return cls(**values)
 
     def updated(self, frame: Frame) -> Order:
         """The order after an `update` frame. Raises FrameError."""
-        known = ("captions", "transcript", "language", "encrypted")
+        known = ("captions", "transcript", "language", "encrypted", "watch")
         flags: dict[str, Any] = {key: frame[key] for key in known if key in frame}
         _check(flags)
         return replace(self, **flags)
 
 
-_KINDS = {"captions": bool, "transcript": bool, "encrypted": bool, "epoch_ms": int}
+_FLAGS = ("captions", "transcript", "encrypted", "watch")
+_KINDS: dict[str, type] = {**dict.fromkeys(_FLAGS, bool), "epoch_ms": int}
 
 
 def _check(values: dict[str, Any]) -> None:

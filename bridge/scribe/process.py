@@ -145,7 +145,7 @@ class Scribe:
         if self._tasks is None:
             raise RuntimeError("a session was started outside of run()")
         keys = self._keys.setdefault(order.conference, Keyring())
-        session = Session(order, self._engine, self._keep, self._report, keys)
+        session = Session(order, self._engine, self._keep, self._show, self._report, keys)
         self._sessions[order.conference] = session
         task = self._tasks.create_task(self._session(order.conference, session))
         self._running.add(task)
@@ -196,6 +196,11 @@ class Scribe:
             await asyncio.sleep(SPOOL_RETRY_S)
         if self._bridge is not None:
             self._bridge.wake()
+
+    def _show(self, caption: Frame) -> None:
+        """Let the bridge show a caption; where none is connected nobody watches."""
+        if self._bridge is not None:
+            self._bridge.show(caption)
 
     def _report(self, conference: str, state: State, detail: str) -> None:
         if state == "stopped":

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from bridge.scribe.captions import Captions, Show
 from bridge.scribe.clock import monotonic_ms
 from bridge.scribe.ear import Ear
 from bridge.scribe.engines import Recognizer
@@ -20,7 +20,6 @@ from bridge.scribe.frames import Frame
 from bridge.scribe.merge import Piece
 from bridge.scribe.order import Keyring, MediaKey, Order
 from bridge.scribe.participant import (
-    CAPTION_ERRORS,
     CallEvent,
     Disconnected,
     JoinError,
@@ -45,7 +44,6 @@ FLUSH_S = 6.0
 """Seconds the engine has to finish what was said when a call or a track ends."""
 DEAF_S, DEAF_PACKETS = 3.0, 100
 MAILBOX = 1000
-CAPTIONS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,13 @@ class Session:
     """`run()` owns everything and ends after `stop()`; orders may come at any time."""
 
     def __init__(
-        self, order: Order, engine: Recognizer, keep: Keep, report: Report, keys: Keyring
+        self,
+        order: Order,
+        engine: Recognizer,
+        keep: Keep,
+        show: Show,
+        report: Report,
+        keys: Keyring,
     ) -> None:
         self.order = order
         self.state: State = "joining"
@@ -78,8 +82,7 @@ class Session:
         self._call: Participation | None = None
         self._ears: dict[str, Ear] = {}
         self._answers: set[asyncio.Task[None]] = set()
-        self._captions: deque[tuple[Piece, Ear]] = deque(maxlen=CAPTIONS)
-        self._caption_waits = asyncio.Event()
+        self._captions = Captions(show)
 
     @property
     def wanted(self) -> Order:
@@ -168,7 +171,7 @@ class Session:
 
     async def _listen(self, call: Participation) -> Disconnected | Changed:
         async with asyncio.TaskGroup() as tasks:
-            work = (self._tick(), self._show(call), self._watch(call))
+            work = (self._tick(), self._captions.run(call), self._watch(call))
             aside = [tasks.create_task(one) for one in work]
             outcome = await self._follow(tasks)
             await self._flush()
@@ -227,20 +230,7 @@ class Session:
     async def _told(self, piece: Piece, ear: Ear) -> None:
         if piece.final and self.order.transcript:
             await self._keep(self._segment(piece, ear))
-        if self.order.captions:
-            self._captions.append((piece, ear))
-            self._caption_waits.set()
-
-    async def _show(self, call: Participation) -> None:
-        while True:
-            while self._captions:
-                piece, ear = self._captions.popleft()
-                try:
-                    await call.caption(piece, ear.track, ear.language)
-                except CAPTION_ERRORS as error:
-                    log.debug("conference %s: no caption: %r", self.order.conference, error)
-            self._caption_waits.clear()
-            await self._caption_waits.wait()
+        self._captions.put(piece, ear, self.order)
 
     async def _tick(self) -> None:
         while True:

@@ -17,9 +17,11 @@ from bridge.matrix.answers import matrix_error
 from bridge.matrix.openid import OpenId
 from bridge.media.keys import ApiKey
 from bridge.store.inbox import Inbox
-from bridge.web import discovery
+from bridge.web import caption_door, discovery
+from bridge.web.caption_door import CaptionDoor
 from bridge.web.discovery import Discovery
 from bridge.web.doors import CORS, DOORS, TokenDoors
+from bridge.web.feed import Feed
 from bridge.web.health import Check, Health
 from bridge.web.page import Page
 from bridge.web.sessions import Sessions
@@ -39,6 +41,8 @@ def web_app(
     on_commit: Callable[[set[str]], None],
     checks: Mapping[str, Check],
     registry: CollectorRegistry,
+    feed: Feed,
+    members: caption_door.Rooms,
     clock: Callable[[], float] = time.time,
 ) -> web.Application:
     """Everything of the port behind the reverse proxy.
@@ -54,6 +58,8 @@ def web_app(
     app.add_routes(Health(checks, registry).routes())
     sessions = Sessions(openid, clock=clock)
     app.add_routes(sessions.routes())
+    app.add_routes(CaptionDoor(feed, sessions, members).routes())
+    app.on_shutdown.append(feed.ended)
     app.add_routes(Page(settings).routes())  # last: it takes every path
     return app
 
@@ -82,5 +88,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         response.headers.update(CORS)
     elif request.path in discovery.PATHS:
         response.headers.update(discovery.CORS)
+    elif request.path in caption_door.OPEN_TO_PAGES:
+        response.headers.update(caption_door.CORS)
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     return response

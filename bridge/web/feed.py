@@ -147,7 +147,7 @@ class Feed:
         channel.left_at = self._clock()
         channel.due.set()
 
-    def end(self) -> None:
+    async def ended(self, _app: object = None) -> None:
         """The bridge stops: those who watch come back when it runs again."""
         for channel in self._channels.values():
             for watcher in channel.watchers:

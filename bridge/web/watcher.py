@@ -38,14 +38,14 @@ class Watcher:
         self.state: State | None = None
         """As told last; None before the room was looked at for this watcher."""
         self.end: End | None = None
-        self._waiting = Waiting()
+        self._waiting: Waiting[Caption] = Waiting()
         self._told: State | None = None
         self._wake = asyncio.Event()
 
     def put(self, caption: Caption) -> None:
         """Show a caption, unless this one is over or was not admitted yet."""
         if self.end is None and self.state is not None:
-            self._waiting.put(caption)
+            self._waiting.put(caption.segment, caption, final=caption.final)
             self._wake.set()
 
     def tell(self, state: State) -> None:

@@ -34,8 +34,12 @@ def caption(segment: str, text: str = "bonjour", *, final: bool = True) -> Capti
     )
 
 
-def texts(waiting: Waiting) -> list[str]:
-    return [one.text for one in waiting.take()[1]]
+class Watched(Waiting[Caption]):
+    def show(self, one: Caption) -> None:
+        self.put(one.segment, one, final=one.final)
+
+    def texts(self) -> list[str]:
+        return [one.text for one in self.take()[1]]
 
 
 def test_a_frame_is_read() -> None:
@@ -65,32 +69,32 @@ def test_what_is_no_caption_is_left_aside(wrong: dict[str, Any]) -> None:
 
 
 def test_the_newest_of_a_segment_waits_alone() -> None:
-    waiting = Waiting()
-    waiting.put(caption("a", "bon", final=False))
-    waiting.put(caption("b", "oui", final=False))
-    waiting.put(caption("a", "bonjour", final=False))
+    waiting = Watched()
+    waiting.show(caption("a", "bon", final=False))
+    waiting.show(caption("b", "oui", final=False))
+    waiting.show(caption("a", "bonjour", final=False))
     assert len(waiting) == 2
-    assert texts(waiting) == ["bonjour", "oui"]
-    assert texts(waiting) == []
+    assert waiting.texts() == ["bonjour", "oui"]
+    assert waiting.texts() == []
 
 
 def test_a_final_takes_its_interims_place_and_keeps_it() -> None:
-    waiting = Waiting()
-    waiting.put(caption("a", "bon", final=False))
-    waiting.put(caption("b", "Oui."))
-    waiting.put(caption("a", "Bonjour."))
-    waiting.put(caption("a", "bonj", final=False))
-    assert texts(waiting) == ["Oui.", "Bonjour."]
+    waiting = Watched()
+    waiting.show(caption("a", "bon", final=False))
+    waiting.show(caption("b", "Oui."))
+    waiting.show(caption("a", "Bonjour."))
+    waiting.show(caption("a", "bonj", final=False))
+    assert waiting.texts() == ["Oui.", "Bonjour."]
 
 
 def test_who_does_not_read_loses_interims_first_and_then_is_told_of_finals() -> None:
-    waiting = Waiting(most=3)
+    waiting = Watched(most=3)
     for number in range(3):
-        waiting.put(caption(f"f{number}", f"F{number}"))
-    waiting.put(caption("i", "i", final=False))
+        waiting.show(caption(f"f{number}", f"F{number}"))
+    waiting.show(caption("i", "i", final=False))
     assert waiting.take() == (0, [caption(f"f{n}", f"F{n}") for n in range(3)])
     for number in range(5):
-        waiting.put(caption(f"f{number}", f"F{number}"))
+        waiting.show(caption(f"f{number}", f"F{number}"))
     left_out, kept = waiting.take()
     assert left_out == 2
     assert [one.text for one in kept] == ["F2", "F3", "F4"]
@@ -98,9 +102,9 @@ def test_who_does_not_read_loses_interims_first_and_then_is_told_of_finals() -> 
 
 
 def test_what_is_not_to_be_shown_any_more_does_not_wait() -> None:
-    waiting = Waiting(most=1)
-    waiting.put(caption("a"))
-    waiting.put(caption("b"))
+    waiting = Watched(most=1)
+    waiting.show(caption("a"))
+    waiting.show(caption("b"))
     waiting.clear()
     assert waiting.take() == (0, [])
 

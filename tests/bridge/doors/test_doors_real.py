@@ -47,6 +47,7 @@ from bridge.store.inbox import Inbox
 from bridge.store.leaves import Leaves as LeaveStore
 from bridge.upkeep.leaves import Leaves
 from bridge.web.app import web_app
+from tests.support.captions import quiet_feed
 from tests.support.synapse import Person, Synapse, federated, free_ports
 
 pytestmark = [pytest.mark.homeserver, pytest.mark.livekit, pytest.mark.asyncio(loop_scope="module")]
@@ -217,6 +218,8 @@ async def _site(
         on_commit=site.committed.put_nowait,
         checks={"media": media.reachable},
         registry=registry,
+        feed=quiet_feed(database),
+        members=homeserver,
     )
     await _serve(stack, app, settings.web.listen)
     matrix = routes(inbox, registered, lambda _rooms: None, server_name=near.server_name)

@@ -33,6 +33,7 @@ from bridge.store.database import open_database
 from bridge.store.grants import Grants
 from bridge.store.inbox import Inbox
 from bridge.web.app import web_app
+from tests.support.captions import quiet_feed
 from tests.support.strangers import USERINFO, Dns, Remote
 
 KEY = ApiKey("k", "a secret that is long enough for HS256")
@@ -151,6 +152,8 @@ async def opened(
             on_commit=lambda _rooms: None,
             checks={},
             registry=registry,
+            feed=quiet_feed(database),
+            members=doors,  # type: ignore[arg-type]
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()

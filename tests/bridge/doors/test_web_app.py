@@ -31,6 +31,7 @@ from bridge.store.inbox import Inbox
 from bridge.web.app import web_app
 from bridge.web.discovery import TRANSPORTS
 from bridge.web.page import page_config, security_headers
+from tests.support.captions import quiet_feed
 
 KEY = ApiKey("devkey", "a secret that is long enough for HS256")
 ALICE = "@alice:example.org"
@@ -113,6 +114,8 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
         on_commit=parts.committed.append,
         checks={"media": parts.check},
         registry=CollectorRegistry(),
+        feed=quiet_feed(database),
+        members=parts,  # type: ignore[arg-type]
     )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()

@@ -86,11 +86,12 @@ class Bridge:
     segments: list[dict[str, Any]] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
+    shown: list[dict[str, Any]] = field(default_factory=list)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @contextlib.asynccontextmanager
     async def linked(self) -> AsyncIterator[ScribeLink]:
-        link = ScribeLink(self.path, self._segments, self._session)
+        link = ScribeLink(self.path, self._segments, self._session, self.shown.append)
         running = asyncio.create_task(link.run())
         try:
             await asyncio.wait_for(link.wait_connected(), 30)

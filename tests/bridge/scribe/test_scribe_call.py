@@ -31,7 +31,7 @@ async def test_what_two_people_say_comes_with_their_names_and_times(
 ) -> None:
     bridge = stage.bridge
     async with bridge.linked() as link:
-        await link.start(stage.order())
+        await link.start(stage.order(watch=True))
         await bridge.until("listening")
         async with (
             Person.in_call("alice", stage.server) as alice,
@@ -52,6 +52,9 @@ async def test_what_two_people_say_comes_with_their_names_and_times(
             await link.stop("c")
             await bridge.until("stopped")
             check_captions(alice)
+    shown = {c["segment"]: c["text"] for c in bridge.shown if c["final"]}
+    assert shown == {s["segment"]: s["text"] for s in bridge.segments}
+    assert not all(c["final"] for c in bridge.shown)
     assert jiwer.wer(ALICE, bridge.text("alice")) <= 0.25
     assert jiwer.wer(BOB, bridge.text("bob")) <= 0.15
     assert {s["identity"] for s in bridge.segments} == {"alice", "bob"}

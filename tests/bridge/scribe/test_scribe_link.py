@@ -13,6 +13,7 @@ import pytest
 from bridge.errors import Unavailable
 from bridge.scribe import frames
 from bridge.scribe.link import ScribeLink
+from tests.support.captions import until
 
 Frame = dict[str, Any]
 
@@ -64,7 +65,11 @@ class Bridge:
         self.states: asyncio.Queue[tuple[str, str, str]] = asyncio.Queue()
         self.failures = 0
         self.takes_s = 0.0
-        self.link = ScribeLink(path, self._segments, self._session)
+        self.captions: list[str] = []
+        self.link = ScribeLink(path, self._segments, self._session, self._caption)
+
+    def _caption(self, frame: Frame) -> None:
+        self.captions.append(frame["text"])
 
     async def _segments(self, segments: list[Frame]) -> None:
         if self.failures:
@@ -111,6 +116,16 @@ async def test_segments_are_acknowledged_once_they_are_durable(socket_path: Path
         while len(acked) < 3:
             acked += (await scribe.next("ack"))["keys"]
         assert acked == bridge.segments == ["s-0:0", "s-1:0", "s-2:0"]
+
+
+async def test_captions_do_not_wait_behind_segments_that_wait(socket_path: Path) -> None:
+    async with listening(socket_path) as peer, linked(socket_path) as bridge:
+        bridge.takes_s = 3600.0
+        scribe = await peer.accept()
+        caption = {"type": "caption", "conference": "c", "segment": "s-1", "final": False}
+        scribe.send(hello(), segment(0), {**caption, "text": "one"}, {**caption, "text": "two"})
+        await until(lambda: bridge.captions == ["one", "two"])
+        assert bridge.segments == []
 
 
 async def test_what_comes_while_the_store_works_travels_together(socket_path: Path) -> None:

@@ -402,6 +402,7 @@ async def test_a_room_that_becomes_encrypted_asks_anew(world: World) -> None:
             "captions": False,
             "transcript": True,
             "encrypted": True,
+            "watch": False,
         },
     )
     assert any("a scribe listens" in body for body in await world.bodies())

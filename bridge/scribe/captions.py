@@ -1,0 +1,66 @@
+"""What a session shows while people speak: in the call, and to the bridge while it watches."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from bridge.domain.captions import Waiting
+from bridge.scribe.ear import Ear
+from bridge.scribe.frames import Frame
+from bridge.scribe.merge import Piece
+from bridge.scribe.order import Order
+from bridge.scribe.participant import CAPTION_ERRORS, Participation
+
+log = logging.getLogger(__name__)
+
+Show = Callable[[Frame], None]
+"""Takes a `caption` frame for the bridge. Never waits."""
+
+
+class Captions:
+    """Takes pieces in; `run()` sends them into the call, the newest of each segment."""
+
+    def __init__(self, to_bridge: Show) -> None:
+        self._to_bridge = to_bridge
+        self._waiting: Waiting[tuple[Piece, Ear]] = Waiting()
+        self._wake = asyncio.Event()
+
+    def put(self, piece: Piece, ear: Ear, order: Order) -> None:
+        """Show a piece, where captions are wanted."""
+        if not order.captions:
+            return
+        self._waiting.put(piece.segment, (piece, ear), final=piece.final)
+        self._wake.set()
+        if order.watch:
+            self._to_bridge(_frame(piece, ear, order.conference))
+
+    def clear(self) -> None:
+        """Forget what waits for a connection that is gone."""
+        self._waiting.clear()
+
+    async def run(self, call: Participation) -> None:
+        """Send into the call until cancelled."""
+        while True:
+            for piece, ear in self._waiting.take()[1]:
+                try:
+                    await call.caption(piece, ear.track, ear.language)
+                except CAPTION_ERRORS as error:
+                    log.debug("a caption did not get into the call: %r", error)
+            await self._wake.wait()
+            self._wake.clear()
+
+
+def _frame(piece: Piece, ear: Ear, conference: str) -> Frame:
+    return {
+        "type": "caption",
+        "conference": conference,
+        "segment": piece.segment,
+        "identity": ear.track.identity,
+        "text": piece.text,
+        "final": piece.final,
+        "language": ear.language,
+        "start_ms": piece.start_ms,
+        "voice": "",
+    }
