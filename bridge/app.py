@@ -53,6 +53,7 @@ from bridge.upkeep.callout import CallOut
 from bridge.upkeep.errands import Errands
 from bridge.upkeep.hangup import HangUp
 from bridge.upkeep.hearing import Hearing, ScribeAccess, encrypted_calls
+from bridge.upkeep.indexing import Indexing
 from bridge.upkeep.janitor import Janitor
 from bridge.upkeep.leaves import Leaves
 from bridge.upkeep.media_keys import MediaKeys
@@ -100,6 +101,7 @@ class Bridge:
     sites: Sites
     leaves: Leaves
     janitor: Janitor
+    indexing: Indexing
     alias_rooms: AliasRooms
     own_membership: OwnMembership
     own_key: OwnKey | None
@@ -123,6 +125,7 @@ class Bridge:
             self.sites.run(),
             self.leaves.run(),
             self.janitor.run(),
+            self.indexing.run(),
             self.alias_rooms.run(),
             self.own_membership.run(),
             self.link.run(),
@@ -279,6 +282,7 @@ def _wired(
         leaves=leaves,
         alias_rooms=alias_rooms,
         janitor=Janitor(house, stores, media, take=rooms.take),
+        indexing=Indexing(stores.search),
         own_membership=own,
         own_key=own_key,
         link=link,

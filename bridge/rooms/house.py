@@ -26,6 +26,7 @@ from bridge.store.memberships import Memberships
 from bridge.store.outbox import Outbox
 from bridge.store.peer_utterances import PeerUtterances
 from bridge.store.rooms import Rooms as RoomFacts
+from bridge.store.search import Search
 from bridge.store.utterances import Utterances
 
 
@@ -47,6 +48,7 @@ class Stores:
     meetings: Meetings
     voice_names: VoiceNames
     alias_rooms: AliasRooms
+    search: Search
 
     @classmethod
     def over(cls, db: Database) -> Stores:
@@ -66,6 +68,7 @@ class Stores:
             meetings=Meetings(db),
             voice_names=VoiceNames(db),
             alias_rooms=AliasRooms(db),
+            search=Search(db),
         )
 
 

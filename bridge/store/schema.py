@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 
 from mautrix.util.async_db import Connection, Scheme
 
+from bridge.store import search_schema
+
 Step = Callable[[Connection, Scheme], Awaitable[None]]
 
 
@@ -291,4 +293,5 @@ upgrades: tuple[tuple[str, Step], ...] = (
     ("Messages that are worth nothing later", _expiring_messages),
     ("Rooms made for an alias", _alias_rooms),
     ("Meetings, voices, and words with their times", _words),
+    ("Search", search_schema.create),
 )
