@@ -6,6 +6,7 @@
 PYTHON ?= python3
 VENV := .venv
 SYNAPSE_VENV := .venv-synapse
+DIARIZATION_VENV := .venv-diarization
 BIN := $(VENV)/bin
 VENDOR := bridge/web/static/vendor
 CLIENTS := tests/browsers/node_modules
@@ -66,6 +67,17 @@ $(SYNAPSE_VENV)/.installed: deploy/constraints-synapse.txt | $(SYNAPSE_VENV)/bin
 	@$(PIP_INSTALL) $(SYNAPSE_VENV) -c $< matrix-synapse psycopg2-binary
 	@touch $@
 
+$(DIARIZATION_VENV)/bin/python: | python
+	@$(PYTHON) -m venv $(DIARIZATION_VENV)
+
+# torch is large: what everything else needs stays without it. Where the index has torch built for CUDA alone, add
+# PyTorch's own: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test
+$(DIARIZATION_VENV)/.installed: pyproject.toml deploy/constraints-diarization.txt | $(DIARIZATION_VENV)/bin/python
+	@echo "==> Installing pyannote.audio (1.6 GB), which tells voices at one microphone apart"
+	@$(PIP_INSTALL) $(DIARIZATION_VENV) -c deploy/constraints-diarization.txt \
+	$$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["diarization"])')
+	@touch $@
+
 $(VENDOR)/.installed: bridge/web/package.json bridge/web/package-lock.json bridge/web/vendor.mjs
 	@command -v npm >/dev/null || \
 	{ echo "colloque: npm is needed for the join page: sudo apt-get install nodejs npm" >&2; exit 1; }
@@ -83,7 +95,7 @@ $(ENCRYPTED)/node_modules/.installed: $(ENCRYPTED)/package.json $(ENCRYPTED)/pac
 	@cd $(ENCRYPTED) && npm ci --no-audit --no-fund
 	@touch $@
 
-test: $(VENV)/.installed-test $(CLIENTS)/.installed $(ENCRYPTED)/node_modules/.installed install
+test: $(VENV)/.installed-test $(DIARIZATION_VENV)/.installed $(CLIENTS)/.installed $(ENCRYPTED)/node_modules/.installed install
 	@bridge/dev/apt.sh chromium=chromium flite=flite espeak-ng=espeak-ng initdb=postgresql
 	@$(MAKE) --no-print-directory check
 
@@ -104,5 +116,5 @@ check:
 	  --include='bridge/domain/*,bridge/text/*,bridge/ids.py,sfu/rtp/*,sfu/room/*,sfu/signal/*'
 
 clean:
-	rm -rf $(VENV) $(SYNAPSE_VENV) $(VENDOR) bridge/web/node_modules $(CLIENTS) $(ENCRYPTED)/node_modules .mypy_cache .ruff_cache \
+	rm -rf $(VENV) $(SYNAPSE_VENV) $(DIARIZATION_VENV) $(VENDOR) bridge/web/node_modules $(CLIENTS) $(ENCRYPTED)/node_modules .mypy_cache .ruff_cache \
 	  .pytest_cache .import_linter_cache .hypothesis .coverage

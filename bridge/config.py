@@ -134,6 +134,24 @@ class Scribe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Diarization:
+    """Telling the people apart who share one microphone (a meeting room), with pyannote.audio."""
+
+    python: str = _setting(
+        "",
+        "Python that has the extra `diarization` (torch, pyannote.audio). Empty: our own.\n"
+        "One of its own is lighter: python3 -m venv DIR && DIR/bin/pip install pyannote.audio",
+    )
+    model_dir: str = _setting(
+        "",
+        "Folder of a pipeline with its models, such as a copy of speaker-diarization-community-1.\n"
+        "Loading it runs what is in it: it must belong to root or to the bridge's user, and be\n"
+        "writable to nobody else. Empty: voices are not told apart.",
+    )
+    max_speakers: int = _setting(8, "Most people at one microphone.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conference:
     """What a room gets that has not said what it wants (state event eu.colloque.conference)."""
 
@@ -227,6 +245,7 @@ class Settings:
     web: Web = _section(Web)
     media: Media = _section(Media)
     scribe: Scribe = _section(Scribe)
+    diarization: Diarization = _section(Diarization)
     conference: Conference = _section(Conference)
     transcripts: Transcripts = _section(Transcripts)
     federation: Federation = _section(Federation)

@@ -78,13 +78,25 @@ def scribe_program(settings: Settings, options: Sequence[str] = ()) -> Program:
     spool = (settings.path(settings.data_dir) / "scribe.spool").resolve()
     argv = [sys.executable, "-m", "bridge", "scribe", "--socket", str(socket)]
     engines = (settings.path(settings.data_dir) / "scribe.engines.json").resolve()
-    argv += ["--spool", str(spool), "--engines", str(engines), *options]
+    argv += ["--spool", str(spool), "--engines", str(engines), *_diarization(settings), *options]
     return Program(
         name="scribe",
         argv=tuple(argv),
         healthy=lambda: answers_socket(socket),
         files={engines: recognition.to_json(settings.scribe.engines, settings.base)},
     )
+
+
+def _diarization(settings: Settings) -> list[str]:
+    """Options of the scribe for telling voices apart; none where that is off."""
+    diarization = settings.diarization
+    if not diarization.model_dir:
+        return []
+    return [
+        *("--voices-model", str(settings.path(diarization.model_dir).resolve())),
+        *("--voices-python", diarization.python or sys.executable),
+        *("--voices-most", str(diarization.max_speakers)),
+    ]
 
 
 def webhook_url(settings: Settings) -> str:

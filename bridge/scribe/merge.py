@@ -6,7 +6,7 @@ Positions are samples since the conference's start at 16 kHz; times given on are
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge.scribe.engines import RATE, Event, Final, Gap, Interim, Word
 
@@ -20,13 +20,17 @@ GAP_TEXT = "[…]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """A segment, interim or final. `start_ms` and `end_ms` count from the conference's start."""
+    """A segment, interim or final. `start_ms` and `end_ms` count from the conference's start.
+
+    `words`: (word, start, end) likewise, of a final segment; none where words are missing.
+    """
 
     segment: str
     text: str
     start_ms: int
     end_ms: int
     final: bool
+    words: tuple[tuple[str, int, int], ...] = ()
 
 
 class Voice:
@@ -63,7 +67,11 @@ class Voice:
     def _final(self, event: Final) -> Piece | None:
         if not event.words:
             return None
-        return self._closing(text_of(event.words), event.words[0].start, event.words[-1].end)
+        words = tuple(
+            (word.text, milliseconds(word.start), milliseconds(word.end)) for word in event.words
+        )
+        closing = self._closing(text_of(event.words), event.words[0].start, event.words[-1].end)
+        return replace(closing, words=words)
 
     def _gap(self, event: Gap) -> Piece:
         return self._closing(GAP_TEXT, event.start, event.end)

@@ -279,6 +279,7 @@ class Session:
             "start_ms": piece.start_ms,
             "end_ms": piece.end_ms,
             "engine": ear.engine,
+            "words": [list(word) for word in piece.words],
         }
 
     def _from(self, call: Participation, event: CallEvent) -> None:

@@ -44,7 +44,14 @@ def test_interims_and_their_final_share_an_id_and_the_next_has_another() -> None
     assert piece is not None
     assert (piece.segment, piece.final) == ("p-0", False)
     done = voice.take(final("yes indeed"), 1000)
-    assert done == Piece(segment="p-0", text="yes indeed", start_ms=1000, end_ms=1075, final=True)
+    assert done == Piece(
+        segment="p-0",
+        text="yes indeed",
+        start_ms=1000,
+        end_ms=1075,
+        final=True,
+        words=(("yes", 1000, 1025), ("indeed", 1050, 1075)),
+    )
     after = voice.take(final("and so on", 32_000), 2000)
     assert after is not None
     assert after.segment == "p-1"
