@@ -21,13 +21,16 @@ from typing import Any, Protocol
 from prometheus_client import Counter
 
 from bridge.errors import Unavailable
-from bridge.matrix import references, wire
+from bridge.matrix import references, timeline, wire
 from bridge.matrix.client import Homeserver, HomeserverError, Unreachable
+from bridge.matrix.pace import Pace
 from bridge.store.database import DATABASE_ERRORS, Database
 from bridge.store.outbox import Outbox, Outgoing, Queued
 
 log = logging.getLogger(__name__)
 
+_PATIENT = ("utt:", "doc:", "gone:")
+"""Rows that wait for their turn among all rooms' events: what was said, documents, deletions."""
 _IN_FLIGHT = 8  # Synapse leaves gaps at remote servers when 16 events come at once
 _LONGEST_PAUSE_S = 30.0
 
@@ -56,6 +59,10 @@ class TooLate(Exception):
     """What this row says is worth nothing any more."""
 
 
+class Withdrawn(Exception):
+    """What this row said was deleted, and the homeserver never had it."""
+
+
 class Sender:
     """Sends what the store's outbox holds, for as long as `run()` runs."""
 
@@ -67,12 +74,14 @@ class Sender:
         encryption: Encryption | None = None,
         first_pause_s: float = 1.0,
         now_ms: Callable[[], int] = _clock_ms,
+        pace: Pace | None = None,
     ) -> None:
         self._outbox = Outbox(db)
         self._homeserver = homeserver
         self._encryption = encryption
         self._first_pause_s = first_pause_s
         self._now_ms = now_ms
+        self._pace = pace or Pace()
         self._lines: dict[str, asyncio.Task[None]] = {}
         self._in_doubt: set[str] = set()
         self._slots = asyncio.Semaphore(_IN_FLIGHT)
@@ -108,7 +117,7 @@ class Sender:
     async def _line(self, room_id: str) -> None:
         try:
             while (row := await self._outbox.next(room_id)) is not None:
-                await self._deliver(row)
+                await self._deliver(await self._in_turn(row))
         except DATABASE_ERRORS as error:
             log.error("outbox of %s: the database fails: %s", room_id, error)
             # What was sent and not noted as sent is found again.
@@ -124,6 +133,17 @@ class Sender:
             # A row may have come between the last look and here.
             self._news.set()
 
+    async def _in_turn(self, row: Queued) -> Queued:
+        """Wait until it may be sent. What waited with it and belongs to it goes into it."""
+        if not row.outgoing.txn_id.startswith(_PATIENT):
+            self._pace.taken()
+            return row
+        await self._pace.turn()
+        fresh = row.attempts == 0 and row.sealed is None
+        if fresh and row.outgoing.room_id not in self._in_doubt:
+            return await self._outbox.gather(row, timeline.gathered)
+        return row
+
     async def _deliver(self, row: Queued) -> None:
         """Until the row is sent or refused."""
         room_id, failures = row.outgoing.room_id, 0
@@ -138,7 +158,13 @@ class Sender:
                 failures += 1
                 self._doubt(room_id, error)
                 await self._pause(row, error, failures)
-                row = await self._outbox.next(room_id) or row
+                again = await self._outbox.next(room_id)
+                if again is None:
+                    break
+                row = again
+            except Withdrawn:
+                await self._set_aside(row, "deleted before it was sent", forbidden=False)
+                break
             except TooLate:
                 await self._set_aside(row, "it is too late for it", forbidden=False)
                 break
@@ -161,6 +187,8 @@ class Sender:
                 FOUND.inc()
                 log.info("%s in %s had arrived", out.txn_id, out.room_id)
                 return event_id
+        if out.kind == "withdrawn":
+            raise Withdrawn
         if out.not_after_ms is not None and self._now_ms() > out.not_after_ms:
             raise TooLate
         if out.kind == "state":

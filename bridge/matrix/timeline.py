@@ -6,6 +6,7 @@ in that thread. Names and texts are other people's: escaped wherever a client re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -92,7 +93,7 @@ def card(conference: Conference, place: Place) -> Content:
     )
     first = conference.card_first
     return (
-        content if conference.card_rev == first else _edit(content, card_txn(conference.id, first))
+        content if conference.card_rev == first else edit(content, card_txn(conference.id, first))
     )
 
 
@@ -105,7 +106,7 @@ def moved_card(conference: Conference, first: int) -> Content:
         "phase": "moved",
         "started_ms": conference.began_ms,
     }
-    return _edit(content, card_txn(conference.id, first))
+    return edit(content, card_txn(conference.id, first))
 
 
 def status(conference: Conference, address: str) -> Content:
@@ -150,11 +151,7 @@ def utterance(
     speaker is called, else the display name.
     """
     name = name or spoken.display_name
-    content = _notice(
-        f"{name} : {spoken.text}",
-        # MSC4144: a client that shows the profile itself leaves this element out.
-        f"<strong data-mx-profile-fallback>{escape(name)} : </strong>{escape(spoken.text)}",
-    )
+    content = _said(name, spoken.text)
     content[UTTERANCE] = {
         "version": 1,
         "conference": spoken.conference,
@@ -177,8 +174,75 @@ def utterance(
         "has_fallback": True,
     }
     if first_txn is not None:
-        return _edit(content, first_txn)
+        return edit(content, first_txn)
     return _in_thread(content, root or card_txn(spoken.conference, 0))
+
+
+def together(contents: Sequence[Content]) -> Content:
+    """One message for what one voice said in several utterances, in the order given.
+
+    Of the first one's thread. Its utterance is the whole, `rev` the sum of their revisions (so
+    that each correction raises it), with the utterances themselves in `segments`.
+    """
+    first, parts = contents[0], [part for content in contents for part in _parts(content)]
+    if len(parts) == 1:
+        return first
+    name = first[PER_MESSAGE_PROFILE]["displayname"]
+    text = " ".join(part["text"] for part in parts)
+    whole = {
+        **first[UTTERANCE],
+        "rev": sum(part["rev"] for part in parts),
+        "text": text,
+        "start_ms": parts[0]["start_ms"],
+        "end_ms": max(part["end_ms"] for part in parts),
+        "segments": parts,
+    }
+    return {**first, **_said(name, text), UTTERANCE: whole}
+
+
+def _parts(content: Content) -> list[Content]:
+    told = content[UTTERANCE]
+    alone = {key: told[key] for key in _OF_A_PART if key in told}
+    parts: list[Content] = told.get("segments") or [alone]
+    return parts
+
+
+_OF_A_PART = ("segment", "rev", "text", "language", "start_ms", "end_ms", "engine", "editor")
+
+
+def gathered(first: Content, later: Sequence[Content]) -> tuple[Content, Sequence[int]]:
+    """What one message can say of the utterances that wait with it: of the same turn.
+
+    `later`: those behind it. Answers the message and which of `later` are in it. A turn ends where
+    another voice speaks; where many wait (BEHIND), only where its own voice pauses.
+    """
+    chosen: list[int] = []
+    parts, size = [first], len(first[UTTERANCE]["text"])
+    for place, content in enumerate(later):
+        if not _same_voice(first, content):
+            if len(later) < BEHIND:
+                break
+            continue
+        size += len(content[UTTERANCE]["text"])
+        pause_ms = content[UTTERANCE]["start_ms"] - parts[-1][UTTERANCE]["end_ms"]
+        if pause_ms > transcript.PAUSE_MS or size > LONGEST or len(chosen) >= MOST:
+            break
+        chosen.append(place)
+        parts.append(content)
+    return together(parts), chosen
+
+
+BEHIND = 10
+"""With so many utterances waiting in a room, what one voice said is gathered past the others'."""
+LONGEST = 4000
+"""Characters of a message of several utterances."""
+MOST = 30
+
+
+def _same_voice(one: Content, other: Content) -> bool:
+    keys = ("conference", "speaker", "device", "voice")
+    same = all(one[UTTERANCE][key] == other[UTTERANCE][key] for key in keys)
+    return same and one[RELATES_TO] == other[RELATES_TO]
 
 
 def document(conference: str, *, form: str, rev: int, file_name: str, root: str = "") -> Content:
@@ -202,6 +266,12 @@ def notice(sentence: str, *, reply_to: str = "", thread_root: str = "") -> Conte
     return {**content, RELATES_TO: relation} if relation else content
 
 
+def _said(name: str, text: str) -> Content:
+    # MSC4144: a client that shows the profile itself leaves this element out.
+    html = f"<strong data-mx-profile-fallback>{escape(name)} : </strong>{escape(text)}"
+    return _notice(f"{name} : {text}", html)
+
+
 def _notice(body: str, html: str = "") -> Content:
     # m.notice: a bot's words do not ring phones, and other bots do not answer them.
     content = {"msgtype": NOTICE, "body": body, "m.mentions": {}}
@@ -220,7 +290,9 @@ def _in_thread(content: Content, root: str) -> Content:
     return {**content, RELATES_TO: relation}
 
 
-def _edit(content: Content, first_txn: str) -> Content:
+def edit(content: Content, first_txn: str) -> Content:
+    """The same as an edit of the message that the outbox calls `first_txn`."""
+    content = {key: value for key, value in content.items() if key != RELATES_TO}
     fallback = {**content, "body": f"* {content['body']}"}
     if "formatted_body" in content:
         fallback["formatted_body"] = f"* {content['formatted_body']}"

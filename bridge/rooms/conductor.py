@@ -128,11 +128,6 @@ class Conductor:
                 memberships.clear(ledger, event_id)
             case news.Heard():
                 await self._heard(ledger, told, gathered.grant)
-            case news.Interrupted(conference=interrupted, start_ms=start_ms, end_ms=end_ms):
-                deaf = ledger.conference(interrupted)
-                if deaf:
-                    lost = happenings.Interrupted(start_ms=start_ms, end_ms=end_ms)
-                    await ledger.apply(deaf, lost)
             case wire.Declined():
                 await self._declined(ledger, told)
             case news.CameBack():
@@ -283,13 +278,14 @@ class Conductor:
             await ledger.apply(ledger.running, joined)
 
     async def _heard(self, ledger: Ledger, heard: news.Heard, grant: Grant | None) -> None:
-        conference = ledger.conference(heard.conference)
+        conference = await ledger.recall(heard.conference)
         if conference is None or grant is None:
             log.warning("a segment of %s has no conference or no speaker", heard.conference)
             return
         if not heard.text or not conference.takes(heard.start_ms, heard.end_ms):
             return
-        await ledger.hear(conference, _utterance(heard, grant, ledger, conference))
+        said = _utterance(heard, grant, ledger, conference)
+        await ledger.hear(conference, said, final=heard.final)
 
     async def _session(self, ledger: Ledger, changed: news.SessionChanged) -> None:
         conference = ledger.conference(changed.conference)

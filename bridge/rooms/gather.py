@@ -71,7 +71,6 @@ News = (
     | news.Reread
     | news.Ghost
     | news.Heard
-    | news.Interrupted
     | news.SessionChanged
     | news.Peers
     | news.ShareTaken

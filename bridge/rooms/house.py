@@ -27,6 +27,7 @@ from bridge.store.outbox import Outbox
 from bridge.store.peer_utterances import PeerUtterances
 from bridge.store.rooms import Rooms as RoomFacts
 from bridge.store.search import Search
+from bridge.store.shown import Shown
 from bridge.store.utterances import Utterances
 
 
@@ -47,6 +48,7 @@ class Stores:
     memberships: Memberships
     meetings: Meetings
     voice_names: VoiceNames
+    shown: Shown
     alias_rooms: AliasRooms
     search: Search
 
@@ -67,6 +69,7 @@ class Stores:
             memberships=Memberships(db),
             meetings=Meetings(db),
             voice_names=VoiceNames(db),
+            shown=Shown(db),
             alias_rooms=AliasRooms(db),
             search=Search(db),
         )

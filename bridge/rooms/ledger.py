@@ -32,12 +32,13 @@ from bridge.domain.membership import Membership
 from bridge.domain.wish import Wish
 from bridge.matrix import calling, timeline
 from bridge.rooms import facts as room_facts
-from bridge.rooms import record
+from bridge.rooms import record, words
 from bridge.rooms.house import House, Stores
 from bridge.rooms.saying import Saying
 from bridge.store.database import Connection
 from bridge.store.errands import Errand, Kind
 from bridge.store.inbox import Entry
+from bridge.store.outbox import Outgoing
 from bridge.store.utterances import Utterance
 
 EARLIER = 8
@@ -60,40 +61,40 @@ class Ledger(Saying):
         self.conferences: list[Conference] = []
         self.memberships: tuple[Membership, ...] = ()
         self._stored_memberships: tuple[Membership, ...] = ()
-        self._stores = stores
-        self._conn = conn
+        self.stores = stores
+        self.conn = conn
         self._new_id = new_id
-        self._heard: dict[tuple[str, int], timeline.Content] = {}
+        self._heard: dict[tuple[str, int], Outgoing] = {}
         self._stored_conferences: tuple[Conference, ...] = ()
 
     async def load(self) -> None:
         """Read what is stored."""
-        stored = await self._stores.rooms.get(self._conn, self.room_id)
+        stored = await self.stores.rooms.get(self.conn, self.room_id)
         self.facts = room_facts.from_json(stored)
-        snapshot = await self._stores.conferences.load(self._conn, self.room_id)
+        snapshot = await self.stores.conferences.load(self.conn, self.room_id)
         self.conferences = read_conferences(snapshot)
         self._stored_conferences = tuple(self.conferences)
-        said = await self._stores.memberships.of_room(self._conn, self.room_id)
+        said = await self.stores.memberships.of_room(self.conn, self.room_id)
         self.memberships = self._stored_memberships = tuple(said)
 
     async def save(self) -> None:
         """Write everything back, and what is to be said behind what waits already."""
-        await self._stores.rooms.put(self._conn, self.room_id, room_facts.to_json(self.facts))
+        await self.stores.rooms.put(self.conn, self.room_id, room_facts.to_json(self.facts))
         await self._keep_meetings()
         if self.conferences:
             self.conferences = _kept(self.conferences)
-            await self._stores.conferences.save(
-                self._conn,
+            await self.stores.conferences.save(
+                self.conn,
                 self.room_id,
                 write_conferences(self.conferences),
                 active=any(conference.open for conference in self.conferences),
             )
-        await self._stores.memberships.save(
-            self._conn, self.room_id, self._stored_memberships, self.memberships
+        await self.stores.memberships.save(
+            self.conn, self.room_id, self._stored_memberships, self.memberships
         )
         if self.facts.joined:
-            await self._stores.outbox.put(self._conn, *self._rows, now_ms=self.now_ms)
-        await self._stores.inbox.done(self._conn, self._entry)
+            await self.stores.outbox.put(self.conn, *self._rows, now_ms=self.now_ms)
+        await self.stores.inbox.done(self.conn, self._entry)
 
     # ---- reading
 
@@ -138,7 +139,7 @@ class Ledger(Saying):
         known = self.conference(conference)
         if known is not None:
             return known
-        meeting = await self._stores.meetings.get(conference, self._conn)
+        meeting = await self.stores.meetings.get(conference, self.conn)
         if meeting is None or meeting.room_id != self.room_id:
             return None
         recalled = from_json(meeting.snapshot)
@@ -148,13 +149,13 @@ class Ledger(Saying):
 
     async def errand(self, errand_id: str) -> Errand | None:
         """An errand that goes on."""
-        return await self._stores.errands.get(self._conn, errand_id)
+        return await self.stores.errands.get(self.conn, errand_id)
 
     async def rung_by(self, notification: str) -> str | None:
         """The ring of the running conference whose notification is this event."""
         for ring in self.running.rings if self.running else ():
             txn = calling.ring_txn(ring.id)
-            if await self._stores.outbox.event_id(txn, self._conn) == notification:
+            if await self.stores.outbox.event_id(txn, self.conn) == notification:
                 return ring.id
         return None
 
@@ -208,31 +209,33 @@ class Ledger(Saying):
             wanted = replace(self.wish, active=None)
             await self.apply(self.running, WishRead(wish=wanted, encrypted=self.facts.encrypted))
 
-    async def hear(self, conference: Conference, utterance: Utterance) -> None:
-        """Store something said, and post it. What is stored already is not posted again."""
-        if not await self._stores.utterances.put(self._conn, utterance):
+    async def hear(
+        self, conference: Conference, utterance: Utterance, *, final: bool = False
+    ) -> None:
+        """Store something said, and post it. What is stored already is not posted again.
+
+        `final`: the second pass says it better. Where a person has corrected it, or had it
+        deleted, no machine has a word to say.
+        """
+        history = await self.stores.utterances.history(self.conn, utterance.segment)
+        if any(one.editor or not one.text for one in history):
             return
-        first = await self._first_txn(utterance)
-        key = (utterance.segment, utterance.rev)
-        names = await self._stores.voice_names.of_conference(conference.id, self._conn)
-        self._heard[key] = timeline.utterance(
-            record.in_call(utterance, conference),
-            first_txn=first,
-            root=timeline.root_txn(conference),
-            name=record.label(utterance, names, conference.language),
-        )
-        event = SegmentHeard(
-            segment=utterance.segment, rev=utterance.rev, correction=first is not None
-        )
+        if final and history:
+            utterance = replace(utterance, rev=history[-1].rev + 1)
+        if not await self.stores.utterances.put(self.conn, utterance):
+            return
+        row, correction = await words.row(self.stores, self.conn, conference, utterance)
+        self._heard[utterance.segment, utterance.rev] = row
+        event = SegmentHeard(segment=utterance.segment, rev=utterance.rev, correction=correction)
         await self.apply(conference, event)
 
     async def revoke(self, user_id: str) -> None:
         """Take back what somebody was granted: the reconciler then removes them from the media."""
-        await self._stores.grants.revoke(self._conn, self.room_id, user_id, now_ms=self.now_ms)
+        await self.stores.grants.revoke(self.conn, self.room_id, user_id, now_ms=self.now_ms)
 
     async def revoke_all(self) -> None:
         """The same for everybody."""
-        grants = await self._stores.grants.of_room(self.room_id, self._conn)
+        grants = await self.stores.grants.of_room(self.room_id, self.conn)
         for user_id in dict.fromkeys(g.user_id for g in grants if g.revoked_ms is None):
             await self.revoke(user_id)
 
@@ -244,16 +247,16 @@ class Ledger(Saying):
     async def adopt_root(self, conference: Conference, event_id: str) -> None:
         """Let another site's card be the root of the thread."""
         txn = timeline.root_txn(conference)
-        await self._stores.outbox.adopt(self._conn, self.room_id, txn, event_id)
+        await self.stores.outbox.adopt(self.conn, self.room_id, txn, event_id)
 
     async def send_on_errand(self, errand: Errand) -> None:
         """Have something done outside, after this transaction."""
-        await self._stores.errands.put(self._conn, errand)
+        await self.stores.errands.put(self.conn, errand)
 
     async def come_back(self, errand_id: str) -> Errand | None:
         """The errand that something became of, now out of the list; None where it was told."""
-        errand = await self._stores.errands.get(self._conn, errand_id)
-        await self._stores.errands.done(errand_id, self._conn)
+        errand = await self.stores.errands.get(self.conn, errand_id)
+        await self.stores.errands.done(errand_id, self.conn)
         return errand
 
     # ---- what follows from it
@@ -277,8 +280,7 @@ class Ledger(Saying):
                 case PostStatus():
                     self._status(conference)
                 case PostUtterance(segment, rev):
-                    txn = timeline.utterance_txn(segment, rev)
-                    self._message(txn, self._heard[segment, rev])
+                    self._rows.append(self._heard[segment, rev])
                 case PostDocuments(rev):
                     await self._documents(conference, rev)
                 case CallOut(ring):
@@ -288,17 +290,16 @@ class Ledger(Saying):
                     self._ring(conference, ring, membership)
                 case CancelRing(ring):
                     self._cancel_ring(ring)
-                case Say(key, values, in_thread):
-                    root = f"outbox:{timeline.root_txn(conference)}" if in_thread else ""
-                    self.answer(key, self.language, values, reply_to=root, thread_root=root)
+                case Say(key, values):
+                    self.answer(key, self.language, values)
 
     async def _documents(self, c: Conference, rev: int) -> None:
         recorded = record.record(
             self.house,
             c,
-            await self._stores.utterances.of_conference(c.id, self._conn),
-            await self._stores.peer_utterances.of_conference(c.id, self._conn),
-            voices=await self._stores.voice_names.of_conference(c.id, self._conn),
+            await self.stores.utterances.of_conference(c.id, self.conn),
+            await self.stores.peer_utterances.of_conference(c.id, self.conn),
+            voices=await self.stores.voice_names.of_conference(c.id, self.conn),
             room_name=self.facts.name,
             now_ms=self.now_ms,
         )
@@ -309,9 +310,9 @@ class Ledger(Saying):
         for c in self.conferences:
             recorded = c.phase != "running" and (c.spans or c.said)
             if recorded and c not in self._stored_conferences:
-                root = await self._stores.outbox.event_id(timeline.root_txn(c), self._conn)
+                root = await self.stores.outbox.event_id(timeline.root_txn(c), self.conn)
                 meeting = record.meeting(c, room_name=self.facts.name, root=root)
-                await self._stores.meetings.put(self._conn, meeting)
+                await self.stores.meetings.put(self.conn, meeting)
 
     def _wish_for_no_call(self) -> None:
         """After the end: nothing is wished for, and the next call is not locked."""
@@ -344,12 +345,6 @@ class Ledger(Saying):
                 created_ms=self.now_ms,
             )
         )
-
-    async def _first_txn(self, utterance: Utterance) -> str | None:
-        revisions = range(max(0, utterance.rev - 20), utterance.rev)
-        txns = [timeline.utterance_txn(utterance.segment, rev) for rev in revisions]
-        posted = await self._stores.outbox.find(txns)
-        return next((txn for txn in txns if txn in posted), None)
 
 
 def _kept(conferences: list[Conference]) -> list[Conference]:

@@ -129,15 +129,6 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class Interrupted:
-    """Nobody listened from `start_ms` to `end_ms` (since the conference's start)."""
-
-    conference: str
-    start_ms: int
-    end_ms: int
-
-
-@dataclass(frozen=True, slots=True)
 class SessionChanged:
     """The state of a scribe's session: joining, listening, failed or stopped.
 
@@ -178,7 +169,7 @@ class PutOut:
 
 PeerNews = Peers | ShareTaken | PutOut | Unread
 MediaNews = Joined | Left | Finished | Closed | Gone | Due | Knocked | CameBack | Reread | Ghost
-ScribeNews = Heard | Interrupted | SessionChanged
+ScribeNews = Heard | SessionChanged
 
 
 _LACKS: Mapping[str, Literal["no_key", "no_member"]] = {
@@ -242,14 +233,11 @@ def peer(payload: Mapping[str, Any]) -> PeerNews | None:
 
 
 def scribe(payload: Mapping[str, Any]) -> ScribeNews:
-    """A `segment`, `interruption` or `session` frame."""
+    """A `segment` or `session` frame."""
     if payload.get("type") == "session":
         lacks = _LACKS.get(_text(payload, "detail", may_be_empty=True))
         return SessionChanged(_text(payload, "conference"), _text(payload, "state"), lacks or "")
     start_ms = max(0, _number(payload, "start_ms"))
-    if payload.get("type") == "interruption":
-        end_ms = max(start_ms, _number(payload, "end_ms"))
-        return Interrupted(_text(payload, "conference"), start_ms, end_ms)
     return Heard(
         conference=_text(payload, "conference"),
         segment=_text(payload, "segment"),

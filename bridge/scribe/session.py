@@ -53,8 +53,6 @@ class Changed:
 
 Report = Callable[[str, State, str], None]
 Keep = Callable[[Frame], Awaitable[None]]
-Began = Callable[[Order], Awaitable[None]]
-"""Called each time a session begins to listen."""
 
 
 class Session:
@@ -68,7 +66,6 @@ class Session:
         show: Show,
         report: Report,
         keys: Keyring,
-        began: Began,
     ) -> None:
         self.order = order
         self.state: State = "joining"
@@ -80,7 +77,6 @@ class Session:
         self._keep = keep
         self._report = report
         self._keys = keys
-        self._listening = began
         self._seals = Seals()
         self._mailbox: asyncio.Queue[CallEvent | Changed] = asyncio.Queue(MAILBOX)
         self._call: Participation | None = None
@@ -96,12 +92,6 @@ class Session:
     @property
     def stopping(self) -> bool:
         return self._stopping
-
-    @property
-    def awake(self) -> bool:
-        """Whether it hears the call at this moment."""
-        call = self._call
-        return self.state == "listening" and call is not None and not call.interrupted
 
     def change(self, order: Order) -> None:
         """Other flags, another language, or a fresh token."""
@@ -165,7 +155,6 @@ class Session:
             return Disconnected("token" if error.refused else "unreachable", for_good=False)
         self._say("listening", "")
         try:
-            await self._listening(self.order)
             return await self._listen(call)
         except* Exception:  # the session's top level: it goes on with a new connection
             log.exception("conference %s: listening failed", self.order.conference)

@@ -7,14 +7,18 @@ effect: putting the same effect twice stores it once.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from bridge.store.database import Connection, Database, holding
+from bridge.store.database import Connection, Database, Scheme, holding
 from bridge.store.text import dumped, loaded, plain
 
-Kind = Literal["message", "state", "merge", "file", "redaction"]
+Kind = Literal["message", "state", "merge", "file", "redaction", "withdrawn"]
+
+
+Content = dict[str, Any]
+Choose = Callable[[Content, Sequence[Content]], tuple[Content, Sequence[int]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +31,9 @@ class Outgoing:
     what is in `content` and not in the room's state event goes into it, as it is when this row is
     sent; nothing is changed where there is no such event. kind "state"
     refused for lack of power: the message `if_forbidden` goes out instead, unless it did the time
-    before. `not_after_ms`: what was not sent until then is not sent any more.
+    before. `not_after_ms`: what was not sent until then is not sent any more. kind "withdrawn":
+    what it said was deleted before the homeserver is known to have it. `segments`: of which
+    utterances it shows words; `base`: the row whose message it edits.
     """
 
     room_id: str
@@ -41,6 +47,8 @@ class Outgoing:
     file_name: str = ""
     if_forbidden: dict[str, Any] | None = None
     not_after_ms: int | None = None
+    segments: tuple[str, ...] = ()
+    base: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +87,8 @@ class Outbox:
         """Store rows behind what their rooms have waiting. A txn_id known already is ignored."""
         for row in rows:
             await conn.execute(_INSERT, *_columns(row), now_ms)
+            for segment in row.segments:
+                await conn.execute(_SHOW, row.txn_id, segment, row.base)
 
     async def event_id(self, txn_id: str, conn: Connection | None = None) -> str | None:
         """The event this row became, None where it is not sent (yet)."""
@@ -110,6 +120,39 @@ class Outbox:
             room_id,
         )
         return None if row is None else _queued(dict(row))
+
+    async def gather(self, row: Queued, choose: Choose) -> Queued:
+        """Let a waiting message say what other waiting messages of its room say.
+
+        `choose` gets its content and those of the utterances that wait behind it, and answers with
+        a content and which of them (by their place) are in it: these are not sent any more.
+        """
+        # What is deleted meanwhile must not be written back.
+        lock = " FOR UPDATE" if self._db.scheme == Scheme.POSTGRES else ""
+        async with self._db.acquire() as conn, conn.transaction():
+            rows = await conn.fetch(_UTTERANCES + lock, row.outgoing.room_id, row.seq, GATHERED)
+            if not rows or rows[0]["seq"] != row.seq:
+                return row
+            first, *later = (loaded(one["content"]) for one in rows)
+            content, places = choose(first, later)
+            if not places:
+                return row
+            await conn.execute(
+                "UPDATE outbox SET content = $2 WHERE seq = $1", row.seq, dumped(content)
+            )
+            for place in places:
+                await self._merge(conn, rows[place + 1], row.outgoing.txn_id)
+        return replace(row, outgoing=replace(row.outgoing, content=content))
+
+    async def _merge(self, conn: Connection, row: Any, into: str) -> None:
+        await conn.execute(
+            "UPDATE outbox SET state = 'merged', content = '{}', reason = $2 WHERE seq = $1",
+            row["seq"],
+            into,
+        )
+        await conn.execute(
+            "UPDATE shown SET txn_id = $2 WHERE txn_id = $1 AND base = ''", row["txn_id"], into
+        )
 
     async def find(self, txn_ids: Iterable[str]) -> dict[str, Sent]:
         """What became of these rows; unknown ones are left out."""
@@ -146,12 +189,21 @@ class Outbox:
 
     async def sent(self, row: Queued, event_id: str) -> None:
         """The homeserver has it: only the event id is kept."""
-        await self._db.execute(
-            "UPDATE outbox SET state = 'sent', event_id = $2, content = '{}', blob = NULL,"
-            " sealed = NULL, file_info = NULL, if_forbidden = NULL, reason = NULL WHERE seq = $1",
-            row.seq,
-            event_id,
-        )
+        async with self._db.acquire() as conn, conn.transaction():
+            await conn.execute(
+                "UPDATE outbox SET state = 'sent', event_id = $2, content = '{}', blob = NULL,"
+                " sealed = NULL, file_info = NULL, if_forbidden = NULL, reason = NULL"
+                " WHERE seq = $1",
+                row.seq,
+                event_id,
+            )
+            await conn.execute(
+                "UPDATE outbox SET state = 'sent', event_id = $3, reason = NULL"
+                " WHERE room_id = $1 AND state = 'merged' AND reason = $2",
+                row.outgoing.room_id,
+                row.outgoing.txn_id,
+                event_id,
+            )
 
     async def delayed(self, row: Queued, reason: str) -> None:
         """Count an attempt that may be repeated."""
@@ -167,9 +219,16 @@ class Outbox:
             if forbidden and row.outgoing.if_forbidden is not None:
                 await self._put_substitute(conn, row, row.outgoing.if_forbidden, now_ms)
             await conn.execute(
-                "UPDATE outbox SET state = 'refused', reason = $2, blob = NULL WHERE seq = $1",
+                "UPDATE outbox SET state = 'refused', reason = $2, blob = NULL, sealed = NULL,"
+                " content = '{}' WHERE seq = $1",
                 row.seq,
                 plain(reason)[:2000],
+            )
+            await conn.execute(
+                "UPDATE outbox SET state = 'refused'"
+                " WHERE room_id = $1 AND state = 'merged' AND reason = $2",
+                row.outgoing.room_id,
+                row.outgoing.txn_id,
             )
 
     async def _put_substitute(
@@ -193,6 +252,21 @@ class Outbox:
         )
         await self.put(conn, substitute, now_ms=now_ms)
 
+
+GATHERED = 200
+"""Utterances of a room that are looked through for what one message can say."""
+
+_UTTERANCES = (
+    "SELECT seq, txn_id, content FROM outbox WHERE room_id = $1 AND state = 'waiting'"
+    " AND seq >= $2 AND kind = 'message' AND EXISTS"
+    " (SELECT 1 FROM shown WHERE shown.txn_id = outbox.txn_id AND shown.base = '')"
+    " ORDER BY seq LIMIT $3"
+)
+
+_SHOW = (
+    "INSERT INTO shown (txn_id, segment, base) VALUES ($1, $2, $3)"
+    " ON CONFLICT (txn_id, segment) DO NOTHING"
+)
 
 _INSERT = (
     "INSERT INTO outbox (room_id, txn_id, kind, type, state_key, content, blob, size,"

@@ -282,6 +282,49 @@ async def _words(conn: Connection, scheme: Scheme) -> None:
         await conn.execute(statement)
 
 
+_SHOWN = (
+    # Which rows of the outbox show which segments: a message of several, its edits (`base`: the
+    # row they edit). How a deletion finds everything that holds the words.
+    """CREATE TABLE shown (
+        txn_id  TEXT NOT NULL,
+        segment TEXT NOT NULL,
+        base    TEXT NOT NULL,
+        PRIMARY KEY (txn_id, segment)
+    )""",
+    "CREATE INDEX shown_segment ON shown (segment)",
+    "CREATE INDEX shown_base ON shown (base)",
+    "CREATE INDEX outbox_event ON outbox (event_id)",
+    """INSERT INTO shown (txn_id, segment, base)
+        SELECT o.txn_id, u.segment, CASE WHEN u.rev = f.rev THEN ''
+            ELSE 'utt:' || u.segment || ':' || CAST(f.rev AS TEXT) END
+        FROM utterance u
+        JOIN outbox o ON o.txn_id = 'utt:' || u.segment || ':' || CAST(u.rev AS TEXT)
+        JOIN (SELECT segment, MIN(rev) AS rev FROM utterance GROUP BY segment) f
+            ON f.segment = u.segment""",
+    # What was deleted, when, by whom and why: never the words.
+    """CREATE TABLE redaction_log (
+        seq        SERIAL,
+        at_ms      BIGINT NOT NULL,
+        room_id    TEXT NOT NULL,
+        conference TEXT NOT NULL,
+        kind       TEXT NOT NULL,
+        items      TEXT NOT NULL,
+        by_user    TEXT NOT NULL,
+        why        TEXT NOT NULL
+    )""",
+    "CREATE INDEX redaction_log_room ON redaction_log (room_id, at_ms)",
+)
+
+
+async def _shown(conn: Connection, scheme: Scheme) -> None:
+    serial = "INTEGER PRIMARY KEY AUTOINCREMENT"
+    for statement in _SHOWN:
+        statement = statement.replace(
+            "SERIAL", serial if scheme == Scheme.SQLITE else "BIGSERIAL PRIMARY KEY"
+        )
+        await conn.execute(statement)
+
+
 upgrades: tuple[tuple[str, Step], ...] = (
     ("Inbox, outbox, rooms, conferences, grants, utterances", _first_tables),
     ("Until when the rooms are complete", _marks),
@@ -294,4 +337,5 @@ upgrades: tuple[tuple[str, Step], ...] = (
     ("Rooms made for an alias", _alias_rooms),
     ("Meetings, voices, and words with their times", _words),
     ("Search", search_schema.create),
+    ("What messages show, and what was deleted", _shown),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,9 @@ from bridge.store.text import plain, read_words, written_words
 class Utterance(transcript.Utterance):
     """A final segment. Times are milliseconds since the conference's start.
 
-    `speaker` is a Matrix id. `event_id`: the message that shows it, once the outbox sent it (row
-    with txn_id "utt:<segment>:<rev>"). A correction is a higher `rev` of the same segment; one
-    without text says that it was deleted. `said_ms`: when it was begun, Unix milliseconds.
+    `speaker` is a Matrix id. `event_id`: the message that shows it, once the outbox sent it.
+    A correction is a higher `rev` of the same segment; one without text says that it was deleted.
+    `said_ms`: when it was begun, Unix milliseconds.
     """
 
     conference: str
@@ -47,6 +47,19 @@ class Utterances:
         )
         return [_read(dict(row)) for row in rows]
 
+    async def history(self, conn: Connection, segment: str) -> list[Utterance]:
+        """Every revision of one segment, the newest last."""
+        rows = await conn.fetch(
+            f"SELECT {_NAMES} FROM utterance WHERE segment = $1 ORDER BY rev",  # noqa: S608
+            segment,
+        )
+        return [_read(dict(row)) for row in rows]
+
+    async def latest(self, conn: Connection, segments: Iterable[str]) -> list[Utterance]:
+        """The last revision of each of these, in the order they were begun."""
+        found = [(await self.history(conn, segment))[-1:] for segment in segments]
+        return sorted((u for one in found for u in one), key=lambda u: (u.start_ms, u.segment))
+
     async def of_conference(
         self, conference: str, conn: Connection | None = None
     ) -> list[Utterance]:
@@ -70,8 +83,9 @@ _INSERT = (
 
 _SELECT = (
     f"SELECT {', '.join('u.' + name.strip() for name in _NAMES.split(','))},"  # noqa: S608
-    " COALESCE(u.event_id, o.event_id) AS event_id FROM utterance u LEFT JOIN outbox o"
-    " ON o.txn_id = 'utt:' || u.segment || ':' || CAST(u.rev AS TEXT)"
+    " COALESCE(u.event_id, o.event_id) AS event_id FROM utterance u"
+    " LEFT JOIN shown s ON s.segment = u.segment AND s.base = ''"
+    " LEFT JOIN outbox o ON o.txn_id = s.txn_id"
     " WHERE u.conference = $1 AND NOT EXISTS"
     " (SELECT 1 FROM utterance v WHERE v.segment = u.segment AND v.rev > u.rev)"
     " ORDER BY u.start_ms, u.end_ms, u.segment"

@@ -121,19 +121,26 @@ async def test_an_utterance_is_stored_once_and_read_in_order_of_speech(db: Datab
     assert await utterances.of_conference("nothing") == []
 
 
-async def test_a_correction_replaces_and_knows_its_own_message(db: Database) -> None:
+async def test_a_correction_replaces_and_knows_the_message_it_edits(db: Database) -> None:
     utterances, outbox = Utterances(db), Outbox(db)
     async with db.acquire() as conn, conn.transaction():
         for rev, text in ((1, "helo"), (2, "hello")):
             await utterances.put(conn, _utterance(rev=rev, text=text))
-            row = Outgoing(room_id="!a", txn_id=f"utt:s1:{rev}", kind="message", content={})
+            row = Outgoing(
+                room_id="!a",
+                txn_id=f"utt:s1:{rev}",
+                kind="message",
+                content={},
+                segments=("s1",),
+                base="utt:s1:1" if rev == 2 else "",
+            )
             await outbox.put(conn, row, now_ms=1)
     assert await utterances.of_conference("c1") == [_utterance(rev=2)]
     for event_id in ("$first", "$second"):
         row_waiting = await outbox.next("!a")
         assert row_waiting is not None
         await outbox.sent(row_waiting, event_id)
-    assert await utterances.of_conference("c1") == [_utterance(rev=2, event_id="$second")]
+    assert await utterances.of_conference("c1") == [_utterance(rev=2, event_id="$first")]
 
 
 async def test_a_name_that_no_database_holds_is_stored_all_the_same(db: Database) -> None:
