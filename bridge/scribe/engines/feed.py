@@ -107,10 +107,11 @@ class Feed:
         _shorten(self.waiting)
 
     def give_up(self) -> None:
-        """Audio that was sent and not answered is lost: it is not to be sent once more."""
-        for at, item in enumerate(self.sent):
-            if isinstance(item, Speech):
-                self.sent[at] = Lost(item.start, item.end)
+        """As `again`, but the first stretch of speech sent is lost: it was sent too often."""
+        at = next((i for i, item in enumerate(self.sent) if isinstance(item, Speech)), None)
+        if at is not None:
+            speech = self.sent[at]
+            self.sent[at] = Lost(speech.start, speech.end) if isinstance(speech, Speech) else speech
         self.again()
 
 
