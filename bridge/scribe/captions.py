@@ -45,7 +45,7 @@ class Captions:
         while True:
             for piece, ear in self._waiting.take()[1]:
                 try:
-                    await call.caption(piece, ear.track, ear.language)
+                    await call.caption(piece, ear.track, piece.language or ear.language)
                 except CAPTION_ERRORS as error:
                     log.debug("a caption did not get into the call: %r", error)
             await self._wake.wait()
@@ -60,7 +60,7 @@ def _frame(piece: Piece, ear: Ear, conference: str) -> Frame:
         "identity": ear.track.identity,
         "text": piece.text,
         "final": piece.final,
-        "language": ear.language,
+        "language": piece.language or ear.language,
         "start_ms": piece.start_ms,
         "voice": "",
     }

@@ -81,7 +81,7 @@ class ScribeLink:
         """Ask for a session, or give a running one a fresh token. Raises Unavailable.
 
         `session`: conference, room_id, url, token, language, captions, transcript, epoch_ms,
-        encrypted, watch.
+        encrypted, watch, languages, opted_out.
         """
         await self._send({**session, "type": "start"})
 

@@ -23,6 +23,7 @@ class Piece:
     """A segment, interim or final. `start_ms` and `end_ms` count from the conference's start.
 
     `words`: (word, start, end) likewise, of a final segment; none where words are missing.
+    `engine`: who understood it; `language`: in which it was listened to. Empty: as the track says.
     """
 
     segment: str
@@ -31,6 +32,8 @@ class Piece:
     end_ms: int
     final: bool
     words: tuple[tuple[str, int, int], ...] = ()
+    engine: str = ""
+    language: str = ""
 
 
 class Voice:
@@ -62,7 +65,8 @@ class Voice:
             return None
         self._shown, self._shown_at_ms = steady, now_ms
         start = milliseconds(event.start)
-        return self._piece(" ".join(steady), start, start, final=False)
+        piece = self._piece(" ".join(steady), start, start, final=False)
+        return replace(piece, language=event.language)
 
     def _final(self, event: Final) -> Piece | None:
         if not event.words:
@@ -71,7 +75,7 @@ class Voice:
             (word.text, milliseconds(word.start), milliseconds(word.end)) for word in event.words
         )
         closing = self._closing(text_of(event.words), event.words[0].start, event.words[-1].end)
-        return replace(closing, words=words)
+        return replace(closing, words=words, engine=event.engine, language=event.language)
 
     def _gap(self, event: Gap) -> Piece:
         return self._closing(GAP_TEXT, event.start, event.end)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +23,8 @@ class Order:
 
     `encrypted`: people encrypt their media end to end; what the scribe shows is encrypted too.
     `watch`: somebody reads the captions beside the call, so the bridge wants them as well.
+    `languages`: what those speak who do not speak `language`, by identity. `opted_out`: identities
+    that are not listened to.
     """
 
     conference: str
@@ -35,32 +37,48 @@ class Order:
     epoch_ms: int
     encrypted: bool = False
     watch: bool = False
+    languages: Mapping[str, str] = field(default_factory=dict)
+    opted_out: frozenset[str] = frozenset()
+
+    def language_of(self, identity: str) -> str:
+        """What this participant speaks."""
+        return self.languages.get(identity, self.language)
+
+    def spoken(self) -> set[str]:
+        """Every language that somebody may speak."""
+        return {self.language, *self.languages.values()}
 
     @classmethod
     def parse(cls, frame: Frame) -> Order:
         """Read a `start` frame. Raises FrameError."""
-        values: dict[str, Any] = {key: frame.get(key) for key in cls.__dataclass_fields__}
-        values["encrypted"] = frame.get("encrypted", False)
-        values["watch"] = frame.get("watch", False)
-        _check(values)
-        return cls(**values)
+        return cls(**_read({**_ABSENT, **frame}, tuple(cls.__dataclass_fields__)))
 
     def updated(self, frame: Frame) -> Order:
         """The order after an `update` frame. Raises FrameError."""
-        known = ("captions", "transcript", "language", "encrypted", "watch")
-        flags: dict[str, Any] = {key: frame[key] for key in known if key in frame}
-        _check(flags)
-        return replace(self, **flags)
+        return replace(self, **_read(frame, [key for key in _CHANGING if key in frame]))
 
 
+_ABSENT: Mapping[str, Any] = {"encrypted": False, "watch": False, "languages": {}, "opted_out": []}
 _FLAGS = ("captions", "transcript", "encrypted", "watch")
-_KINDS: dict[str, type] = {**dict.fromkeys(_FLAGS, bool), "epoch_ms": int}
+_CHANGING = (*_FLAGS, "language", "languages", "opted_out")
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(_FLAGS, bool),
+    "epoch_ms": int,
+    "languages": dict,
+    "opted_out": list,
+}
 
 
-def _check(values: dict[str, Any]) -> None:
+def _read(frame: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {key: frame.get(key) for key in keys}
     for key, value in values.items():
-        if type(value) is not _KINDS.get(key, str):
+        inner = value if isinstance(value, list) else value.values() if type(value) is dict else ()
+        right = type(value) is _KINDS.get(key, str)
+        if not right or not all(isinstance(one, str) for one in inner):
             raise FrameError(f"`{key}` of a session has the wrong type")
+    if "opted_out" in values:
+        values["opted_out"] = frozenset(values["opted_out"])
+    return values
 
 
 @dataclass(frozen=True, slots=True)

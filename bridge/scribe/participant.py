@@ -136,17 +136,26 @@ class Participation:
         self._own_key: MediaKey | None = None
         self._renewed: str | None = None
         self._given_up: asyncio.TimerHandle | None = None
+        self._left_out: frozenset[str] = frozenset()
 
     @property
     def renewed_token(self) -> str | None:
         """The token the server last sent in place of the first one, which expires."""
         return self._renewed
 
-    async def join(self, url: str, token: str, keys: Keyring | None = None) -> None:
-        """Connect and ask for every microphone. Raises JoinError.
+    async def join(
+        self,
+        url: str,
+        token: str,
+        keys: Keyring | None = None,
+        *,
+        left_out: frozenset[str] = frozenset(),
+    ) -> None:
+        """Connect and ask for every microphone, but those `left_out`. Raises JoinError.
 
         With `keys` the call is encrypted end to end, and what is sent is encrypted too.
         """
+        self._left_out = left_out
         self._room.on("track_published", self._published)
         self._room.on("track_subscribed", self._subscribed)
         self._room.on("track_unsubscribed", self._unsubscribed)
@@ -183,6 +192,15 @@ class Participation:
             # What the SDK sends has the index of the key set last, whose ever it was (1.2).
             own = self._own_key
             self._keys.set_key(own.identity, own.key, own.index)
+
+    def leave_out(self, identities: frozenset[str]) -> None:
+        """Do not hear these participants: their microphones are not even asked for."""
+        changed = identities ^ self._left_out
+        self._left_out = identities
+        for participant in self._room.remote_participants.values():
+            if participant.identity in changed:
+                for publication in participant.track_publications.values():
+                    self._published(publication, participant)
 
     async def packets(self) -> int:
         """Audio packets received so far, of everybody."""
@@ -223,9 +241,11 @@ class Participation:
 
     def _published(self, publication: Any, participant: Any) -> None:
         if _is_speech(publication, participant):
-            publication.set_subscribed(True)
+            publication.set_subscribed(participant.identity not in self._left_out)
 
     def _subscribed(self, track: Any, publication: Any, participant: Any) -> None:
+        if participant.identity in self._left_out:
+            return
         if _is_speech(publication, participant):
             name = participant.name or participant.identity
             began = Track(publication.sid, participant.identity, name, track, publication)

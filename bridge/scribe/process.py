@@ -24,8 +24,8 @@ from bridge.errors import ConfigError
 from bridge.recognition import Engine
 from bridge.scribe import frames
 from bridge.scribe.delivery import Delivery
-from bridge.scribe.engines import Recognizer
 from bridge.scribe.engines.catalogue import recognizer
+from bridge.scribe.engines.choice import Choice
 from bridge.scribe.frames import Frame, FrameError
 from bridge.scribe.order import Keyring, MediaKey, Order
 from bridge.scribe.session import Session, State
@@ -44,7 +44,7 @@ END_S = 9.0
 class Scribe:
     """Sessions on one side, the bridge on the other, the spool between them."""
 
-    def __init__(self, spool: Spool, engine: Recognizer) -> None:
+    def __init__(self, spool: Spool, engine: Choice) -> None:
         self._spool = spool
         self._engine = engine
         self._sessions: dict[str, Session] = {}
@@ -252,7 +252,7 @@ def bind(path: Path) -> socket.socket:
     return listening
 
 
-async def serve(path: Path, spool_file: Path, engine: Recognizer) -> None:
+async def serve(path: Path, spool_file: Path, engine: Choice) -> None:
     """Run a scribe until SIGTERM or SIGINT. Raises SpoolError or OSError when it cannot start."""
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()

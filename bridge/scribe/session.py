@@ -15,7 +15,8 @@ from typing import Literal
 from bridge.scribe.captions import Captions, Show
 from bridge.scribe.clock import monotonic_ms
 from bridge.scribe.ear import Ear
-from bridge.scribe.engines import Recognizer
+from bridge.scribe.engines.choice import Choice
+from bridge.scribe.engines.relay import Relay
 from bridge.scribe.frames import Frame
 from bridge.scribe.merge import Piece
 from bridge.scribe.order import Keyring, MediaKey, Order
@@ -61,7 +62,7 @@ class Session:
     def __init__(
         self,
         order: Order,
-        engine: Recognizer,
+        engine: Choice,
         keep: Keep,
         show: Show,
         report: Report,
@@ -81,6 +82,7 @@ class Session:
         self._mailbox: asyncio.Queue[CallEvent | Changed] = asyncio.Queue(MAILBOX)
         self._call: Participation | None = None
         self._ears: dict[str, Ear] = {}
+        self._relays: dict[str, Relay] = {}
         self._answers: set[asyncio.Task[None]] = set()
         self._captions = Captions(show)
 
@@ -114,7 +116,7 @@ class Session:
         self._report(self.order.conference, self.state, self.detail)
         while not self._stopping:
             self.order = self._wanted
-            if self._engine.capability.understands(self.order.language):
+            if any(map(self._engine.understands, self.order.spoken())):
                 outcome = await self._attempt()
                 if isinstance(outcome, Disconnected):
                     await self._changed(self._pause_after(outcome))
@@ -148,7 +150,10 @@ class Session:
         self._seals = Seals()
         try:
             await call.join(
-                self.order.url, self.order.token, self._keys if self.order.encrypted else None
+                self.order.url,
+                self.order.token,
+                self._keys if self.order.encrypted else None,
+                left_out=self.order.opted_out,
             )
         except JoinError as error:
             log.warning("conference %s: cannot join: %s", self.order.conference, error)
@@ -197,7 +202,20 @@ class Session:
             elif isinstance(event, Disconnected) or self._must_leave():
                 return event
             else:
-                self.order = self._wanted
+                await self._obey()
+
+    async def _obey(self) -> None:
+        """Go on with what is wanted now, on the same connection."""
+        self.order = self._wanted
+        for sid, ear in list(self._ears.items()):
+            if ear.track.identity in self.order.opted_out:
+                self._relays[sid].forget()
+                await self._ended(sid)
+            else:
+                ear.language = self.order.language_of(ear.track.identity)
+                self._relays[sid].speaks(ear.language)
+        if self._call is not None:
+            self._call.leave_out(self.order.opted_out)
 
     def _must_leave(self) -> bool:
         """Whether what is wanted needs another connection, another model, or none."""
@@ -205,8 +223,11 @@ class Session:
 
     async def _began(self, track: Track, tasks: asyncio.TaskGroup) -> None:
         await self._ended(track.sid)
-        stream = await self._engine.open(self.order.language)
-        ear = Ear(track, stream, self.order.language, self._engine.capability.name, self._told)
+        if track.identity in self.order.opted_out:
+            return
+        language = self.order.language_of(track.identity)
+        stream = self._relays[track.sid] = await self._engine.open(language)
+        ear = Ear(track, stream, language, self._engine.capability.name, self._told)
         answering = ear.start(tasks, self.order.epoch_ms)
         self._answers.add(answering)
         answering.add_done_callback(self._answers.discard)
@@ -214,6 +235,7 @@ class Session:
 
     async def _ended(self, sid: str) -> None:
         ear = self._ears.pop(sid, None)
+        self._relays.pop(sid, None)
         if ear is not None:
             await ear.stop()
 
@@ -228,6 +250,8 @@ class Session:
                 task.cancel()
 
     async def _told(self, piece: Piece, ear: Ear) -> None:
+        if ear.track.identity in self._wanted.opted_out:
+            return
         if piece.final and self.order.transcript:
             await self._keep(self._segment(piece, ear))
         self._captions.put(piece, ear, self.order)
@@ -237,7 +261,12 @@ class Session:
             await asyncio.sleep(TICK_S)
             for ear in self._ears.values():
                 ear.tick()
-            self._say("listening", "no_key" if self._seals.overdue(monotonic_ms()) else "")
+            self._say("listening", self._lacks())
+
+    def _lacks(self) -> str:
+        if self._seals.overdue(monotonic_ms()):
+            return "no_key"
+        return self._engine.standing(self.order.spoken())
 
     async def _watch(self, call: Participation) -> None:
         """Notice a connection that receives packets and hears nothing, and replace it.
@@ -264,10 +293,10 @@ class Session:
             "identity": ear.track.identity,
             "name": ear.track.name,
             "text": piece.text,
-            "language": ear.language,
+            "language": piece.language or ear.language,
             "start_ms": piece.start_ms,
             "end_ms": piece.end_ms,
-            "engine": ear.engine,
+            "engine": piece.engine or ear.engine,
             "words": [list(word) for word in piece.words],
         }
 
@@ -288,5 +317,5 @@ class Session:
             self._report(self.order.conference, state, detail)
 
 
-def _connection(order: Order) -> tuple[str, str, bool]:
-    return order.url, order.language, order.encrypted
+def _connection(order: Order) -> tuple[str, bool]:
+    return order.url, order.encrypted

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bridge.scribe.engines import Capability, Recognizer, UnknownLanguage
+from bridge.scribe.engines import Capability, Recognizer
 from bridge.scribe.engines.relay import Relay
 
 log = logging.getLogger(__name__)
@@ -94,8 +94,7 @@ class Choice:
             await asyncio.gather(*warm, return_exceptions=True)
 
     async def open(self, language: str) -> Relay:
-        if not self.understands(language):
-            raise UnknownLanguage(language)
+        """A stream for one track; what is said in a language nobody knows is left out."""
         await self._running.wait()
         relay = Relay(self, language)
         self.spawn(relay.run())

@@ -114,6 +114,7 @@ class Relay:
         self._inner_language = ""
         self._leaving = False
         self._closing = False
+        self._deaf = False
         self._done = False
         self._changed = asyncio.Event()
         self._heard = asyncio.Event()
@@ -126,7 +127,7 @@ class Relay:
 
     def push(self, pcm: bytes, start: int) -> None:
         if not self._owed or self._owed[-1].ended:
-            if not self._choice.understands(self._language):
+            if self._deaf or not self._choice.understands(self._language):
                 return
             self._owed.append(Spoken(start, self._language))
         self._owed[-1].pcm += pcm
@@ -139,6 +140,15 @@ class Relay:
             self._owed[-1].ended = True
             self._forward()
             self._changed.set()
+
+    def forget(self) -> None:
+        """Drop what is not answered, and do not answer it: nobody is to hear it any more."""
+        self._owed.clear()
+        self._events.clear()
+        self._hole = None
+        self._deaf = True
+        self._leave()
+        self._changed.set()
 
     async def close(self) -> None:
         self.end()
@@ -322,6 +332,8 @@ class Relay:
             self._emit(gap)
 
     def _emit(self, event: Event) -> None:
+        if self._deaf:
+            return
         self._tell_hole()
         # Interims are worth something only while they are news: the newest replaces the last.
         if isinstance(event, Interim) and self._events and isinstance(self._events[-1], Interim):

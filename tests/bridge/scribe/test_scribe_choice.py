@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
-import pytest
-
-from bridge.scribe.engines import RATE, Event, Final, Gap, Interim, UnknownLanguage, Word
+from bridge.scribe.engines import RATE, Event, Final, Gap, Interim, Word
 from bridge.scribe.engines import relay as relays
 from bridge.scribe.engines.choice import LONGEST_REST_S, REST_S, Choice, Option, meant
 from bridge.scribe.engines.relay import Relay
@@ -98,8 +96,10 @@ async def test_the_first_that_knows_the_language_writes() -> None:
             ),
         ]
         assert s.choice.standing({"fr", "en"}) == ""
-        with pytest.raises(UnknownLanguage):
-            await s.choice.open("de")
+        german = await s.relay("de")
+        says(german, 3)
+        await german.close()
+        assert len(s.told) == 2
 
 
 async def test_an_engine_that_refuses_is_left_for_the_next_and_tried_again_after_a_rest() -> None:
@@ -294,6 +294,22 @@ async def test_an_engine_that_breaks_does_not_end_the_others() -> None:
         await settled()
         says(relay, 1)
         assert words(await s.until(1)) == ["simple"]
+
+
+async def test_what_is_to_be_forgotten_is_neither_answered_nor_given_to_another() -> None:
+    best, simple = ToldEngine("best"), ToldEngine("simple")
+    best.mute = True
+    async with scene(best, simple) as s:
+        relay = await s.relay()
+        says(relay, 1)
+        await settled()
+        relay.forget()
+        best.fall()
+        says(relay, 3)
+        await relay.close()
+        await s.ended()
+        assert s.told == []
+        assert simple.opened == []
 
 
 async def test_gaps_of_an_engine_are_passed_on() -> None:
