@@ -41,6 +41,7 @@ def record(
         participants=_participants(c, spoken, c.ended_ms or now_ms),
         utterances=tuple(spoken),
         missing=c.missing,
+        interruptions=_interruptions(c),
         voices=voices,
         zone=house.zone,
     )
@@ -107,6 +108,14 @@ def in_call(utterance: Utterance, conference: Conference) -> Utterance:
         start_ms=utterance.start_ms + offset,
         end_ms=utterance.end_ms + offset,
         words=tuple((word, a + offset, b + offset) for word, a, b in utterance.words),
+    )
+
+
+def _interruptions(c: Conference) -> tuple[tuple[int, int], ...]:
+    """When our own scribe did not listen, as the call counts time."""
+    offset = c.started_ms - c.began_ms
+    return tuple(
+        (lost.start + offset, (lost.end or lost.start) + offset) for lost in c.interruptions
     )
 
 

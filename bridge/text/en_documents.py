@@ -21,6 +21,9 @@ DOCUMENTS: dict[str, str] = {
     "document.notice": "Text written by a machine: it may contain errors.",
     "document.engine": "Speech recognition",
     "document.corrections": "Corrected by",
+    "document.interruption": (
+        "Transcript interrupted from {since} to {until}: what was said is missing."
+    ),
     "document.missing": "Missing is what was said at",
     "document.chat": "Chat",
     "document.chat_whole": "messages written during the call stand at their time",

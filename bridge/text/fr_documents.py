@@ -21,6 +21,9 @@ DOCUMENTS: dict[str, str] = {
     "document.notice": "Texte produit par une machine\u202f: il peut contenir des erreurs.",
     "document.engine": "Reconnaissance vocale",
     "document.corrections": "Corrigé par",
+    "document.interruption": (
+        "Transcription interrompue de {since} à {until}\u202f: ce qui a été dit manque."
+    ),
     "document.missing": "Manque ce qui a été dit chez",
     "document.chat": "Tchat",
     "document.chat_whole": "les messages écrits pendant l’appel sont repris à leur heure",

@@ -6,7 +6,7 @@ WebVTT follows https://www.w3.org/TR/webvtt1/ (voice spans, cue timestamps, esca
 
 from __future__ import annotations
 
-from bridge.domain.documents.record import Language, Record, one_line
+from bridge.domain.documents.record import Language, Record, interruption, one_line
 from bridge.domain.transcript import Spoken, current
 from bridge.text import say
 
@@ -25,6 +25,7 @@ def webvtt(record: Record, language: Language) -> str:
     ]
     if record.missing:
         head.append(_note(_labelled("missing", ", ".join(record.missing), language)))
+    head += [interruption(*lost, language) for lost in record.interruptions]
     head.append("")
     return "\n".join(head + [_cue(record, u, language) for u in current(record.utterances)])
 

@@ -32,6 +32,9 @@ def as_json(record: Record, language: Language) -> str:
         "notice": say("document.notice", language),
         "engines": sorted({utterance.engine for utterance in spoken if utterance.engine}),
         "missing": list(record.missing),
+        "interruptions": [
+            {"start_ms": since, "end_ms": until} for since, until in record.interruptions
+        ],
         "participants": [_participant(numbers, person) for person in there],
         "utterances": [
             {"participant": numbers.get(said.speaker), **_utterance(record, said, language)}

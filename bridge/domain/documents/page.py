@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bridge.domain.documents.presence import Person, people
-from bridge.domain.documents.record import Record, Written, clock, one_line
+from bridge.domain.documents.record import Record, Written, clock, interruption, one_line
 from bridge.domain.transcript import Spoken, Turn, current, turns
 from bridge.text import Language, say
 
@@ -72,14 +72,19 @@ def blocks(record: Record, language: Language) -> list[Block]:
     return [*page, *talk] if talk else [*page, Remark(say("document.nothing", language))]
 
 
-def conversation(record: Record, language: Language) -> list[Speech]:
-    """The turns, and between them what was written, in the order of their beginnings."""
+def conversation(record: Record, language: Language) -> list[Speech | Remark]:
+    """The turns, and between them what was written or lost, in the order of their beginnings."""
+    lost = [
+        (since_ms, Remark(interruption(since_ms, until_ms, language)))
+        for since_ms, until_ms in record.interruptions
+    ]
     said = [(turn.start_ms, _speech(record, turn, language)) for turn in turns(record.utterances)]
     chat = [
         (message.at_ms - record.started_ms, _written(record, message, language))
         for message in record.chat or ()
     ]
-    return [speech for _, speech in sorted([*said, *chat], key=lambda timed: timed[0])]
+    timed: list[tuple[int, Speech | Remark]] = [*lost, *said, *chat]
+    return [block for _, block in sorted(timed, key=lambda one: one[0])]
 
 
 def presence(record: Record, person: Person, language: Language) -> str:

@@ -65,7 +65,8 @@ class Record:
 
     `started_ms` and `ended_ms` are Unix times in milliseconds; `zone` is the time zone in which
     documents for people give the hour (JSON is always UTC). `missing`: sites of the call whose
-    part of the record is not (wholly) in it. `voices`: who is named behind a voice of a shared
+    part of the record is not (wholly) in it. `interruptions`: when nobody listened, from and until,
+    in milliseconds since the start. `voices`: who is named behind a voice of a shared
     microphone, by (speaker, voice). `chat`: None where it was not asked for; `chat_unread`: how
     many of its messages could not be read.
     """
@@ -79,6 +80,7 @@ class Record:
     participants: tuple[Participant, ...] = ()
     utterances: tuple[Spoken, ...] = ()
     missing: tuple[str, ...] = ()
+    interruptions: tuple[tuple[int, int], ...] = ()
     voices: Mapping[tuple[str, str], str] = field(default_factory=lambda: MappingProxyType({}))
     chat: tuple[Written, ...] | None = None
     chat_unread: int = 0
@@ -102,6 +104,12 @@ class Record:
             began=self.local(began_ms).strftime(form),
             ended=self.local(ended_ms).strftime(form),
         )
+
+
+def interruption(since_ms: int, until_ms: int, language: Language) -> str:
+    """What stands where nobody listened."""
+    values = {"since": clock(since_ms), "until": clock(until_ms)}
+    return say("document.interruption", language, **values)
 
 
 def iso(at_ms: int) -> str:

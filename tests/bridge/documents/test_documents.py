@@ -320,3 +320,19 @@ def test_srt_has_the_speaker_before_the_text() -> None:
     assert trick.count("-->") == 1
     assert "a -› b (\\an8)‹i›x‹/i›" in trick
     assert srt(record(), "en") == ""
+
+
+def test_an_interruption_stands_where_it_was() -> None:
+    spoken = (said(ANNE, 1_000, 2_000, "before"), said(BOB, 90_000, 91_000, "after"))
+    interrupted = record(*spoken, interruptions=((30_000, 75_500),))
+    page = markdown(interrupted, "en")
+    lost = "*Transcript interrupted from 0:30 to 1:15: what was said is missing.*"
+    assert page.index("before") < page.index(lost) < page.index("after")
+    captions = webvtt(interrupted, "fr")
+    assert "Transcription interrompue de 0:30 à 1:15" in captions
+    assert [c.text for c in webvtt_reader.from_buffer(io.StringIO(captions)).captions] == [
+        "before",
+        "after",
+    ]
+    data = json.loads(as_json(interrupted, "en"))
+    assert data["interruptions"] == [{"start_ms": 30_000, "end_ms": 75_500}]
