@@ -67,6 +67,8 @@ class Conference:
     card_rev: int = 0
     card_due_ms: int | None = None
     spans: tuple[Span, ...] = ()
+    interruptions: tuple[Span, ...] = ()
+    """When nobody listened although the transcript was on."""
     utterances: int = 0
     documented: int = 0
     documents_rev: int = 0
@@ -198,6 +200,13 @@ class Conference:
         """Whether something said then (milliseconds since the start) belongs into the record."""
         return any(span.holds(start_ms, end_ms) for span in self.spans)
 
+    def wanted_within(self, span: Span) -> bool:
+        """Whether the transcript was on at any time within it."""
+        return any(
+            (span.end is None or on.start < span.end) and (on.end is None or span.start < on.end)
+            for on in self.spans
+        )
+
     def due_ms(self, rules: Rules) -> int | None:
         """When a `Tick` will next change something."""
         empty = self.empty_since_ms if self.phase == "running" else None
@@ -242,6 +251,7 @@ def from_json(snapshot: Mapping[str, Any]) -> Conference:
     for name in ("removed", "admitted", "knocked", "told"):
         values[name] = tuple(snapshot.get(name, ()))
     values["spans"] = tuple(Span(**span) for span in snapshot["spans"])
+    values["interruptions"] = tuple(Span(**s) for s in snapshot.get("interruptions", ()))
     values["claimed"] = tuple(Stay(**stay) for stay in snapshot.get("claimed", ()))
     values["joint"] = joint.from_json(snapshot.get("joint"))
     return Conference(**values)

@@ -21,11 +21,13 @@ from dataclasses import replace
 
 from bridge.domain import attendance, elsewhere, ending, joint, ringing, showing
 from bridge.domain.conference import Conference, Rules, Span
+from bridge.domain.documents import clock
 from bridge.domain.federation import Call
 from bridge.domain.happenings import (
     Admit,
     ElsewhereSeen,
     Event,
+    Interrupted,
     Knocked,
     MediaClosed,
     MediaRoomFinished,
@@ -36,6 +38,7 @@ from bridge.domain.happenings import (
     PostCard,
     PostStatus,
     PostUtterance,
+    Say,
     ScribeFailed,
     ScribeStopped,
     SegmentHeard,
@@ -133,6 +136,8 @@ def _handled(c: Conference, event: Event, now_ms: int) -> Step:
             return (c if c.phase == "running" else replace(c, media_closed=True)), ()
         case SegmentHeard():
             return _heard(c, event, now_ms)
+        case Interrupted():
+            return _interrupted(c, event, now_ms)
         case ScribeStopped():
             return (replace(c, documents_due_ms=now_ms) if c.phase == "ending" else c), ()
         case ScribeFailed(reason=reason):
@@ -181,6 +186,17 @@ def _heard(c: Conference, event: SegmentHeard, now_ms: int) -> Step:
     if c.phase == "ended":
         heard = ending.again(heard, now_ms)
     return heard, (PostUtterance(event.segment, event.rev),)
+
+
+def _interrupted(c: Conference, event: Interrupted, now_ms: int) -> Step:
+    lost = Span(event.start_ms, event.end_ms)
+    if lost in c.interruptions or not c.wanted_within(lost):
+        return c, ()
+    known = replace(c, interruptions=(*c.interruptions, lost))
+    if c.phase == "ended":
+        known = ending.again(known, now_ms)
+    values = {"since": clock(event.start_ms), "until": clock(event.end_ms)}
+    return known, (Say("scribe.interrupted", values, in_thread=True),)
 
 
 def _scribe_failed(c: Conference, reason: str) -> Step:

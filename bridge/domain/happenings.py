@@ -139,6 +139,14 @@ class SegmentHeard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Interrupted:
+    """Nobody listened from `start_ms` to `end_ms`, in milliseconds since the start."""
+
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScribeStopped:
     """The scribe has left and its last segment is stored."""
 
@@ -187,6 +195,7 @@ Event = (
     | PeersHeard
     | ShareTaken
     | SegmentHeard
+    | Interrupted
     | ScribeStopped
     | ScribeFailed
     | ElsewhereSeen
@@ -259,10 +268,11 @@ class CancelRing:
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Say a sentence of `bridge.text` in the room."""
+    """Say a sentence of `bridge.text` in the room, or in the call's thread."""
 
     key: str
     values: Mapping[str, str | int] = field(default_factory=dict)
+    in_thread: bool = False
 
 
 Effect = (

@@ -128,6 +128,11 @@ class Conductor:
                 memberships.clear(ledger, event_id)
             case news.Heard():
                 await self._heard(ledger, told, gathered.grant)
+            case news.Interrupted(conference=interrupted, start_ms=start_ms, end_ms=end_ms):
+                deaf = ledger.conference(interrupted)
+                if deaf:
+                    lost = happenings.Interrupted(start_ms=start_ms, end_ms=end_ms)
+                    await ledger.apply(deaf, lost)
             case wire.Declined():
                 await self._declined(ledger, told)
             case news.CameBack():

@@ -71,6 +71,7 @@ News = (
     | news.Reread
     | news.Ghost
     | news.Heard
+    | news.Interrupted
     | news.SessionChanged
     | news.Peers
     | news.ShareTaken

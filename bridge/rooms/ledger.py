@@ -290,8 +290,9 @@ class Ledger(Saying):
                     self._ring(conference, ring, membership)
                 case CancelRing(ring):
                     self._cancel_ring(ring)
-                case Say(key, values):
-                    self.answer(key, self.language, values)
+                case Say(key, values, in_thread):
+                    root = f"outbox:{timeline.root_txn(conference)}" if in_thread else ""
+                    self.answer(key, self.language, values, reply_to=root, thread_root=root)
 
     async def _documents(self, c: Conference, rev: int) -> None:
         recorded = record.record(

@@ -129,6 +129,15 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Nobody listened from `start_ms` to `end_ms` (since the conference's start)."""
+
+    conference: str
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class SessionChanged:
     """The state of a scribe's session: joining, listening, failed or stopped.
 
@@ -169,7 +178,7 @@ class PutOut:
 
 PeerNews = Peers | ShareTaken | PutOut | Unread
 MediaNews = Joined | Left | Finished | Closed | Gone | Due | Knocked | CameBack | Reread | Ghost
-ScribeNews = Heard | SessionChanged
+ScribeNews = Heard | Interrupted | SessionChanged
 
 
 _LACKS: Mapping[str, Literal["no_key", "no_member"]] = {
@@ -233,11 +242,14 @@ def peer(payload: Mapping[str, Any]) -> PeerNews | None:
 
 
 def scribe(payload: Mapping[str, Any]) -> ScribeNews:
-    """A `segment` or `session` frame."""
+    """A `segment`, `interruption` or `session` frame."""
     if payload.get("type") == "session":
         lacks = _LACKS.get(_text(payload, "detail", may_be_empty=True))
         return SessionChanged(_text(payload, "conference"), _text(payload, "state"), lacks or "")
     start_ms = max(0, _number(payload, "start_ms"))
+    if payload.get("type") == "interruption":
+        end_ms = max(start_ms, _number(payload, "end_ms"))
+        return Interrupted(_text(payload, "conference"), start_ms, end_ms)
     return Heard(
         conference=_text(payload, "conference"),
         segment=_text(payload, "segment"),

@@ -22,6 +22,8 @@ OnSegments = Callable[[list[dict[str, Any]]], Awaitable[None]]
 OnSession = Callable[[dict[str, Any]], Awaitable[None]]
 OnCaption = Callable[[dict[str, Any]], None]
 
+SPOOLED = frozenset({"segment", "interruption"})
+"""Frames that come again until they are acknowledged."""
 BATCH = 64
 PING_S = 5.0
 SILENCE_S = 15.0
@@ -143,7 +145,7 @@ class ScribeLink:
         while (frame := await inbox.get()) is not None:
             segments: list[Frame] = []
             # Segments that wait already travel together: one transaction, not sixty.
-            while frame is not None and frame["type"] == "segment":
+            while frame is not None and frame["type"] in SPOOLED:
                 segments.append(frame)
                 frame = None if inbox.empty() or len(segments) >= BATCH else inbox.get_nowait()
             if segments:

@@ -143,6 +143,11 @@ class Participation:
         """The token the server last sent in place of the first one, which expires."""
         return self._renewed
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether the connection is being made anew: nothing is heard meanwhile."""
+        return self._given_up is not None
+
     async def join(
         self,
         url: str,

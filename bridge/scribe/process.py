@@ -30,6 +30,7 @@ from bridge.scribe.frames import Frame, FrameError
 from bridge.scribe.order import Keyring, MediaKey, Order
 from bridge.scribe.session import Session, State
 from bridge.scribe.spool import Spool, SpoolError
+from bridge.scribe.vigil import Vigil
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,9 @@ class Scribe:
         self._next_orders: dict[str, Order] = {}
         self._keys: dict[str, Keyring] = {}
         self._running: set[asyncio.Task[None]] = set()
+        self._ending = False
         self._tasks: asyncio.TaskGroup | None = None
+        self._vigil = Vigil(spool, self._awake, self._keep)
 
     async def run(self, listening: socket.socket, ending: asyncio.Event) -> None:
         """Serve until `ending` is set; then stop every session and leave their segments spooled."""
@@ -61,6 +64,7 @@ class Scribe:
             self._tasks = tasks
             engine = tasks.create_task(self._engine.run())
             await self._engine.ready()
+            vigil = tasks.create_task(self._vigil.run())
             server = await asyncio.start_unix_server(self._connected, sock=listening)
             await ending.wait()
             server.close()
@@ -68,8 +72,13 @@ class Scribe:
             if self._bridge is not None:
                 self._bridge.close()
             engine.cancel()
+            vigil.cancel()
+
+    def _awake(self) -> list[str]:
+        return [c for c, session in self._sessions.items() if session.awake]
 
     async def _stop_all(self) -> None:
+        self._ending = True  # these conferences go on: the next scribe is to know since when
         for session in self._sessions.values():
             session.stop()
         if self._running:
@@ -145,7 +154,9 @@ class Scribe:
         if self._tasks is None:
             raise RuntimeError("a session was started outside of run()")
         keys = self._keys.setdefault(order.conference, Keyring())
-        session = Session(order, self._engine, self._keep, self._show, self._report, keys)
+        session = Session(
+            order, self._engine, self._keep, self._show, self._report, keys, self._vigil.began
+        )
         self._sessions[order.conference] = session
         task = self._tasks.create_task(self._session(order.conference, session))
         self._running.add(task)
@@ -154,6 +165,8 @@ class Scribe:
     async def _session(self, conference: str, session: Session) -> None:
         try:
             await session.run()
+            if not self._ending:
+                await self._vigil.ended(conference)
         except Exception:  # a task's top level: one broken session must not end the others
             log.exception("conference %s: its session broke", conference)
             self._report(conference, "failed", "internal")

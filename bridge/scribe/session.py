@@ -54,6 +54,8 @@ class Changed:
 
 Report = Callable[[str, State, str], None]
 Keep = Callable[[Frame], Awaitable[None]]
+Began = Callable[[Order], Awaitable[None]]
+"""Called each time a session begins to listen."""
 
 
 class Session:
@@ -67,6 +69,7 @@ class Session:
         show: Show,
         report: Report,
         keys: Keyring,
+        began: Began,
     ) -> None:
         self.order = order
         self.state: State = "joining"
@@ -78,6 +81,7 @@ class Session:
         self._keep = keep
         self._report = report
         self._keys = keys
+        self._listening = began
         self._seals = Seals()
         self._mailbox: asyncio.Queue[CallEvent | Changed] = asyncio.Queue(MAILBOX)
         self._call: Participation | None = None
@@ -94,6 +98,12 @@ class Session:
     @property
     def stopping(self) -> bool:
         return self._stopping
+
+    @property
+    def awake(self) -> bool:
+        """Whether it hears the call at this moment."""
+        call = self._call
+        return self.state == "listening" and call is not None and not call.interrupted
 
     def change(self, order: Order) -> None:
         """Other flags, another language, or a fresh token."""
@@ -160,6 +170,7 @@ class Session:
             return Disconnected("token" if error.refused else "unreachable", for_good=False)
         self._say("listening", "")
         try:
+            await self._listening(self.order)
             return await self._listen(call)
         except* Exception:  # the session's top level: it goes on with a new connection
             log.exception("conference %s: listening failed", self.order.conference)

@@ -1,4 +1,5 @@
-"""Final segments on disk until the bridge has them: written before they are sent.
+"""What the scribe must not forget: final segments until the bridge has them, written before they
+are sent; and until when each conference was listened to.
 
 One SQLite file, owned by one scribe process (a second one on the same file is refused). All work
 happens on one thread of its own, because a commit waits for the disk and audio does not.
@@ -55,6 +56,19 @@ class Spool:
         rows = [(key,) for key in keys]
         await self._run(lambda: self._ack(rows))
 
+    async def listening(self, conferences: Iterable[str], now_ms: int) -> None:
+        """These conferences are listened to now (Unix ms)."""
+        rows = [(conference, now_ms) for conference in conferences]
+        await self._run(lambda: self._listening(rows))
+
+    async def listened_until(self, conference: str) -> int | None:
+        """When a conference was last listened to (Unix ms), by this process or one before it."""
+        return await self._run(lambda: self._listened_until(conference))
+
+    async def forget(self, conference: str) -> None:
+        """A conference is listened to no more, as was wanted."""
+        await self._run(lambda: self._forget(conference))
+
     async def close(self) -> None:
         await self._run(self._database.close)
         self._thread.shutdown(wait=True)
@@ -80,6 +94,24 @@ class Spool:
         with self._database:
             self._database.executemany("DELETE FROM segment WHERE key = ?", rows)
 
+    def _listening(self, rows: list[tuple[str, int]]) -> None:
+        with self._database:
+            self._database.executemany(
+                "INSERT INTO listened (conference, until_ms) VALUES (?, ?)"
+                " ON CONFLICT (conference) DO UPDATE SET until_ms = excluded.until_ms",
+                rows,
+            )
+
+    def _listened_until(self, conference: str) -> int | None:
+        row = self._database.execute(
+            "SELECT until_ms FROM listened WHERE conference = ?", (conference,)
+        ).fetchone()
+        return None if row is None else int(row[0])
+
+    def _forget(self, conference: str) -> None:
+        with self._database:
+            self._database.execute("DELETE FROM listened WHERE conference = ?", (conference,))
+
 
 def _connect(file: Path) -> sqlite3.Connection:
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -94,5 +126,9 @@ def _connect(file: Path) -> sqlite3.Connection:
         database.execute(
             "CREATE TABLE IF NOT EXISTS segment (position INTEGER PRIMARY KEY AUTOINCREMENT,"
             " key TEXT NOT NULL UNIQUE, frame TEXT NOT NULL)"
+        )
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS listened"
+            " (conference TEXT PRIMARY KEY, until_ms INTEGER NOT NULL)"
         )
     return database

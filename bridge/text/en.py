@@ -254,6 +254,10 @@ SENTENCES: dict[str, str] = {
         "nothing is written down. Give me the right to send org.matrix.msc3401.call.member "
         "events, or switch it off: {prefix} transcript off."
     ),
+    "scribe.interrupted": (
+        "The transcript was interrupted from {since} to {until} of the call: what was said then is "
+        "missing. Whoever spoke can repeat it, or write it here."
+    ),
     "scribe.failed": "The transcript does not work at the moment; I keep trying.",
     "failed.command": "I could not carry out “{command}” (reference {reference}).",
     "failed.event": "An event of the call could not be handled (reference {reference}).",

@@ -267,6 +267,10 @@ SENTENCES: dict[str, str] = {
         "clés, et rien n’est transcrit. Donnez-moi le droit d’envoyer les événements "
         "org.matrix.msc3401.call.member, ou arrêtez la transcription : {prefix} transcription off."
     ),
+    "scribe.interrupted": (
+        "La transcription a été interrompue de {since} à {until} de l’appel : ce qui a été dit "
+        "alors manque. La personne qui parlait peut le répéter, ou l’écrire ici."
+    ),
     "scribe.failed": "La transcription ne fonctionne pas pour le moment ; je continue d’essayer.",
     "failed.command": "Je n’ai pas pu traiter « {command} » (référence {reference}).",
     "failed.event": "Un événement de l’appel n’a pas pu être traité (référence {reference}).",

@@ -5,11 +5,15 @@ from __future__ import annotations
 from bridge.domain.conference import Span
 from bridge.domain.course import start
 from bridge.domain.happenings import (
+    Interrupted,
     PostCard,
+    PostDocuments,
     PostStatus,
     Say,
     ScribeFailed,
     ScribeStopped,
+    SegmentHeard,
+    Tick,
     WishRead,
 )
 from bridge.domain.wish import Wish
@@ -53,6 +57,31 @@ def test_a_scribe_that_fails_is_told_of_once() -> None:
     assert call.do(ScribeFailed()) == (Say("scribe.failed"),)
     assert call.do(ScribeFailed()) == ()
     assert Call().do(ScribeFailed()) == ()
+
+
+def test_an_interruption_is_told_where_a_transcript_was_wanted() -> None:
+    call = Call(transcript=True)
+    lost = Interrupted(start_ms=62_000, end_ms=75_500)
+    values = {"since": "1:02", "until": "1:15"}
+    said = (Say("scribe.interrupted", values, in_thread=True),)
+    assert call.do(lost) == said
+    assert call.c.interruptions == (Span(62_000, 75_500),)
+    assert call.do(lost) == ()  # told twice by a scribe whose bridge died
+    off = Call(transcript=False)
+    assert off.do(lost) == ()
+    off.do(WishRead(wish=Wish(transcript=True)), 19_000)
+    assert off.do(Interrupted(start_ms=5_000, end_ms=9_000)) == ()
+    off.do(WishRead(wish=Wish(transcript=False)), 1_000)
+    assert off.do(Interrupted(start_ms=90_000, end_ms=95_000)) == ()
+
+
+def test_an_interruption_that_comes_late_makes_the_documents_again() -> None:
+    call = Call(transcript=True)
+    call.do(SegmentHeard(segment="s", rev=0))
+    call.do(WishRead(wish=Wish(active=False)))
+    assert PostDocuments(1) in call.do(ScribeStopped())
+    call.do(Interrupted(start_ms=0, end_ms=3_000))
+    assert PostDocuments(2) in call.do(Tick(), 60_000)
 
 
 def test_what_a_scribe_lacks_in_an_encrypted_call_is_told_once_each() -> None:

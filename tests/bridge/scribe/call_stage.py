@@ -84,6 +84,7 @@ class Bridge:
 
     path: Path
     segments: list[dict[str, Any]] = field(default_factory=list)
+    interruptions: list[dict[str, Any]] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
     shown: list[dict[str, Any]] = field(default_factory=list)
@@ -102,7 +103,8 @@ class Bridge:
 
     async def _segments(self, segments: list[dict[str, Any]]) -> None:
         async with self.changed:
-            self.segments += segments
+            self.segments += [s for s in segments if s["type"] == "segment"]
+            self.interruptions += [s for s in segments if s["type"] == "interruption"]
             self.changed.notify_all()
 
     async def _session(self, frame: dict[str, Any]) -> None:

@@ -154,6 +154,7 @@ async def test_the_scribe_comes_back_when_the_media_server_does(
         async with Person.in_call("alice", stage.server) as alice:
             await alice.say(spoken(speak("thank you", "rms")))
             await bridge.heard("alice", 1)
+        killed_ms = stage.now_ms()
         await stage.server.kill()
         await asyncio.sleep(away_s)
         await stage.server.start()
@@ -163,6 +164,10 @@ async def test_the_scribe_comes_back_when_the_media_server_does(
             assert jiwer.wer(BOB, await bridge.heard("bob", 6)) <= 0.2
             await link.stop("c")
             await bridge.until("stopped")
+    if away_s:  # it is a matter of moments otherwise, and may be too short to speak of
+        (lost,) = bridge.interruptions
+        assert killed_ms - 1500 < lost["start_ms"] < killed_ms + 500
+        assert lost["end_ms"] > killed_ms + away_s * 1000
 
 
 async def back(server: MediaServer) -> None:
