@@ -50,6 +50,7 @@ from bridge.store.conferences import Conferences
 from bridge.store.database import open_database
 from bridge.upkeep.aliases import AliasRooms
 from bridge.upkeep.callout import CallOut
+from bridge.upkeep.chat import Chat
 from bridge.upkeep.errands import Errands
 from bridge.upkeep.hangup import HangUp
 from bridge.upkeep.hearing import Hearing, ScribeAccess, encrypted_calls
@@ -245,6 +246,7 @@ def _wired(
         homeserver,
         callout=callout,
         hangup=hangup,
+        chat=Chat(house, stores.errands, homeserver, crypto=crypto),
         take=rooms.take,
     )
     admission = Admission(

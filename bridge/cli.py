@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import get_args
 
 from bridge import config
 from bridge.errors import ColloqueError, ConfigError, UserError
@@ -134,6 +135,37 @@ def _doctor(arguments: argparse.Namespace) -> int:
     )
 
 
+# the record of a call
+
+
+def _export_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--room", default="", metavar="'!ID'", help="its last call")
+    which.add_argument("--conference", default="", metavar="ID", help="this call")
+    parser.add_argument("--form", choices=get_args(config.DocumentForm), default="odt")
+    parser.add_argument("--lang", choices=LANGUAGES, help="of the document (that of the call)")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE")
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from bridge.rooms.export import export
+
+    document = asyncio.run(
+        export(
+            config.load(arguments.config),
+            arguments.form,
+            room=arguments.room,
+            conference=arguments.conference,
+            language=arguments.lang,
+        )
+    )
+    # What was said is nobody's but the administrator's here.
+    arguments.out.touch(mode=0o600)
+    arguments.out.write_bytes(document)
+    return 0
+
+
 # files an administrator starts from
 
 
@@ -173,6 +205,7 @@ _COMMANDS = (
         _doctor_arguments,
         _doctor,
     ),
+    Command("export", "write the record of a call into a file", _export_arguments, _export),
     Command(
         "generate-registration",
         "print the registration file for the homeserver",

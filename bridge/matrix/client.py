@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 from urllib.parse import quote
 
+from bridge.matrix import wire
 from bridge.matrix.http import HomeserverError, MatrixApi, Unreachable
 from bridge.matrix.registration import Registration
 
-__all__ = ["Homeserver", "HomeserverError", "Member", "Unreachable"]
+__all__ = ["Homeserver", "HomeserverError", "Member", "Page", "Unreachable"]
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,18 @@ class Member(TypedDict):
     """A joined member of a room. `display_name` is their id where they chose none."""
 
     display_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a room's history, newest first.
+
+    `members`: display names of those who wrote. `end`: where it goes on, '' at its beginning.
+    """
+
+    events: list[dict[str, Any]]
+    members: Mapping[str, str]
+    end: str
 
 
 class Homeserver(MatrixApi):
@@ -271,6 +286,43 @@ class Homeserver(MatrixApi):
         )
         chunk = answer.get("chunk")
         return [event for event in chunk or [] if isinstance(event, dict)]
+
+    async def before(self, room_id: str, at_ms: int) -> str | None:
+        """Where to read backwards from, to find what was sent until then; None for nothing."""
+        query = {"ts": str(at_ms), "dir": "b"}
+        path = f"/_matrix/client/v1/rooms/{_q(room_id)}/timestamp_to_event"
+        try:
+            found = await self.object("GET", path, query=query)
+        except HomeserverError as error:
+            if error.status == 404:
+                return None
+            raise
+        path = f"{_V3}/rooms/{_q(room_id)}/context/{_q(_event_id(found))}"
+        return _member_text(await self.object("GET", path, query={"limit": "0"}), "end")
+
+    async def page(self, room_id: str, start: str, limit: int) -> Page:
+        """Messages in front of `start`, newest first, with the names of who sent them."""
+        types = [wire.MESSAGE, wire.ENCRYPTED]
+        answer = await self.object(
+            "GET",
+            f"{_V3}/rooms/{_q(room_id)}/messages",
+            query={
+                "dir": "b",
+                "from": start,
+                "limit": str(limit),
+                "filter": json.dumps({"types": types, "lazy_load_members": True}),
+            },
+        )
+        chunk, state, end = answer.get("chunk"), answer.get("state"), answer.get("end")
+        members = [event for event in state or [] if isinstance(event, dict)]
+        return Page(
+            events=[event for event in chunk or [] if isinstance(event, dict)],
+            members={
+                str(event.get("state_key")): _display_name(event.get("content"), "displayname", "")
+                for event in members
+            },
+            end=end if isinstance(end, str) else "",
+        )
 
     async def openid_token(self) -> dict[str, Any]:
         """A token that proves to another service who the bot is."""

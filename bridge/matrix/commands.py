@@ -32,6 +32,7 @@ Verb = Literal[
     "admit",
     "mute",
     "remove",
+    "export",
     "help",
     "unknown",
 ]
@@ -68,6 +69,7 @@ _WORDS: Mapping[Verb, Mapping[Language | None, tuple[str, ...]]] = {
         "fr": ("couper le micro de", "couper le micro", "couper micro", "couper"),
     },
     "remove": {"en": ("remove",), "fr": ("retirer", "enlever")},
+    "export": {None: ("export",), "fr": ("exporter",)},
     "help": {"en": ("help",), "fr": ("aide",), None: ("?", "")},
 }
 
@@ -94,7 +96,7 @@ class Command:
 
 def parse(body: str, prefix: str) -> Command | None:
     """The command in a message, None where it is none. Accents and capitals do not matter."""
-    line = _without_quote(body).strip().splitlines()[:1]
+    line = unquoted(body).strip().splitlines()[:1]
     first, *rest = line[0].split() if line and line[0].split() else [""]
     if folded(first) != folded(prefix) or not first:
         return None
@@ -148,8 +150,11 @@ _PHRASES = dict(_spellings())
 _LONGEST = max(len(spelling.split()) for spelling in _PHRASES)
 
 
-def _without_quote(body: str) -> str:
-    # The reply fallback of older clients: quoted lines, then an empty one (removed by MSC2781).
+def unquoted(body: str) -> str:
+    """A message without what it answers.
+
+    The reply fallback of older clients: quoted lines, then an empty one (removed by MSC2781).
+    """
     if not body.startswith("> "):
         return body
     lines = body.split("\n")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from bridge.domain import course
+from bridge.domain import course, documents
 from bridge.domain.conference import Conference, from_json, read_conferences, write_conferences
 from bridge.domain.federation import Call
 from bridge.domain.happenings import (
@@ -146,6 +146,29 @@ class Ledger(Saying):
         self.conferences.append(recalled)
         self._stored_conferences = (*self._stored_conferences, recalled)
         return recalled
+
+    async def call_below(self, event_id: str | None) -> Conference | None:
+        """The call whose thread hangs below this event; else the last one."""
+        for c in self.conferences:
+            root = await self.stores.outbox.event_id(timeline.root_txn(c), self.conn)
+            if event_id is not None and root == event_id:
+                return c
+        meeting = await self.stores.meetings.of_root(self.room_id, event_id, self.conn)
+        if meeting is not None:
+            return await self.recall(meeting.conference)
+        said = (c for c in self.conferences if c.said)
+        return next(said, self.conferences[0] if self.conferences else None)
+
+    async def recorded(self, c: Conference) -> documents.Record:
+        """What the documents of a call say now."""
+        name = self.facts.name
+        return await record.load(
+            self.house, self.stores, c, room_name=name, now_ms=self.now_ms, conn=self.conn
+        )
+
+    async def root_of(self, c: Conference) -> str:
+        """The event that the call's thread hangs below, '' where it is not sent yet."""
+        return await self.stores.outbox.event_id(timeline.root_txn(c), self.conn) or ""
 
     async def errand(self, errand_id: str) -> Errand | None:
         """An errand that goes on."""
@@ -295,16 +318,7 @@ class Ledger(Saying):
                     self.answer(key, self.language, values, reply_to=root, thread_root=root)
 
     async def _documents(self, c: Conference, rev: int) -> None:
-        recorded = record.record(
-            self.house,
-            c,
-            await self.stores.utterances.of_conference(c.id, self.conn),
-            await self.stores.peer_utterances.of_conference(c.id, self.conn),
-            voices=await self.stores.voice_names.of_conference(c.id, self.conn),
-            room_name=self.facts.name,
-            now_ms=self.now_ms,
-        )
-        self._rows += record.rows(c, recorded, rev, self.house.documents)
+        self._rows += record.rows(c, await self.recorded(c), rev, self.house.documents)
 
     async def _keep_meetings(self) -> None:
         """What the snapshot will forget: the conferences that are over and have a record."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from bridge.domain.happenings import RingAsked, RingFailed, RingReady
 from bridge.domain.policy import MODERATOR
 from bridge.matrix import wire
-from bridge.rooms import news
+from bridge.rooms import news, requests_record
 from bridge.rooms.ledger import Ledger
 from bridge.store.errands import Errand
 
@@ -22,6 +22,7 @@ _SENTENCES: Mapping[tuple[str, str], str] = {
     ("invite", "done"): "invite.done",
     ("invite", "refused"): "invite.impossible",
     ("invite", "unavailable"): "homeserver_unavailable",
+    ("export", "unavailable"): "homeserver_unavailable",
 }
 
 
@@ -39,6 +40,9 @@ async def tell(ledger: Ledger, told: news.CameBack) -> None:
         return
     if errand.kind == "hangup":
         _hung_up(ledger, errand, told.outcome)
+        return
+    if errand.kind == "export" and told.outcome == "done":
+        await requests_record.with_chat(ledger, errand)
         return
     key = _SENTENCES[errand.kind, told.outcome]
     if key == "mute.done" and not told.count:
@@ -92,7 +96,7 @@ def _answer(ledger: Ledger, errand: Errand, key: str, *, site: str) -> None:
     ledger.answer(
         key,
         content["language"],
-        {"name": content["name"], "user_id": content["user_id"], "site": site},
+        {"name": content.get("name", ""), "user_id": content.get("user_id", ""), "site": site},
         reply_to=content["reply_to"],
         thread_root=content["thread_root"],
     )

@@ -11,7 +11,8 @@ from bridge.domain.conference import Conference, to_json
 from bridge.domain.stays import Stay
 from bridge.domain.transcript import Spoken
 from bridge.matrix import timeline
-from bridge.rooms.house import House
+from bridge.rooms.house import House, Stores
+from bridge.store.database import Connection
 from bridge.store.meetings import Meeting
 from bridge.store.outbox import Outgoing
 from bridge.store.peer_utterances import PeerUtterance
@@ -44,6 +45,27 @@ def record(
         interruptions=_interruptions(c),
         voices=voices,
         zone=house.zone,
+    )
+
+
+async def load(
+    house: House,
+    stores: Stores,
+    c: Conference,
+    *,
+    room_name: str,
+    now_ms: int,
+    conn: Connection | None = None,
+) -> documents.Record:
+    """The record as it is stored now."""
+    return record(
+        house,
+        c,
+        await stores.utterances.of_conference(c.id, conn),
+        await stores.peer_utterances.of_conference(c.id, conn),
+        voices=await stores.voice_names.of_conference(c.id, conn),
+        room_name=room_name,
+        now_ms=now_ms,
     )
 
 

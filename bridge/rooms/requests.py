@@ -10,6 +10,7 @@ from bridge.ids import server_of
 from bridge.matrix import card
 from bridge.matrix.commands import Verb
 from bridge.rooms import requests_people as people
+from bridge.rooms import requests_record as papers
 from bridge.rooms import requests_ring as ringing
 from bridge.rooms import requests_settings as settings
 from bridge.rooms.asking import Asking
@@ -116,8 +117,9 @@ async def _unknown(asking: Asking) -> None:
     asking.say(key, word=asking.command.words, near=near)
 
 
-_DECIDED_EVERYWHERE: frozenset[Verb] = frozenset({"admit", "remove"})
-"""Each site gives the tokens of its own media server: who comes in there is decided there too."""
+_DECIDED_EVERYWHERE: frozenset[Verb] = frozenset({"admit", "remove", "export"})
+"""Each site gives the tokens of its own media server: who comes in there is decided there too.
+And a call's record is where its card is, whoever asks for it."""
 
 _VERBS: Mapping[Verb, Callable[[Asking], Awaitable[None]]] = {
     "start": _start,
@@ -135,6 +137,7 @@ _VERBS: Mapping[Verb, Callable[[Asking], Awaitable[None]]] = {
     "lobby": settings.lobby,
     "publish": settings.publish,
     "max": settings.most,
+    "export": papers.export,
     "status": _status,
     "who": _who,
     "help": _help,

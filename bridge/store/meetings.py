@@ -60,6 +60,19 @@ class Meetings:
         )
         return [_read(dict(row)) for row in rows]
 
+    async def of_root(
+        self, room_id: str, root: str | None, conn: Connection | None = None
+    ) -> Meeting | None:
+        """The meeting whose thread hangs below this event, None where there is none."""
+        async with holding(self._db, conn) as held:
+            row = await held.fetchrow(
+                "SELECT * FROM meeting WHERE room_id = $1 AND root = $2"
+                " ORDER BY started_ms DESC LIMIT 1",
+                room_id,
+                root,
+            )
+        return None if row is None else _read(dict(row))
+
     async def of_call(self, room_id: str, call_id: str) -> list[Meeting]:
         """Our parts of one call, the oldest first."""
         rows = await self._db.fetch(

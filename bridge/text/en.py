@@ -71,6 +71,7 @@ SENTENCES: dict[str, str] = {
         "What is written down\n"
         "{prefix} captions on / off: captions on screen\n"
         "{prefix} transcript on / off: what is said, in this room\n"
+        "{prefix} export odt: the call’s document (md, odt, docx, vtt, srt, json, csv)\n"
         "{prefix} language en / fr: language of my sentences\n"
         "{prefix} language spoken en-GB: language that is spoken\n"
         "\n"
@@ -136,6 +137,19 @@ SENTENCES: dict[str, str] = {
         "This room is encrypted, and so is the sound of its calls: I write no transcript here. The "
         "administrator of {server} can switch encryption on for me."
     ),
+    "export.none": (
+        "There is no call with a transcript to export here yet: turn the transcript on with "
+        "{prefix} transcript on, then start a call."
+    ),
+    "export.unknown": "No call is known by {what}. Give the id of a room or of a call.",
+    "export.empty": (
+        "Nothing was transcribed in this call; {prefix} export csv gives the attendance."
+    ),
+    "export.argument": (
+        "I do not know “{word}”. Type {prefix} export and a form: {forms}; add “with chat” for "
+        "the messages written during the call."
+    ),
+    "export.reading": "I read the messages written during the call, then I post the document.",
     "language.now": "My language: {language_now}. Spoken language: {spoken}.",
     "language.argument": (
         "Type {prefix} language en or {prefix} language fr for my sentences, "

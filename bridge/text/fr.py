@@ -72,6 +72,7 @@ SENTENCES: dict[str, str] = {
         "Ce qui est écrit\n"
         "{prefix} sous-titres on / off : sous-titres à l’écran\n"
         "{prefix} transcription on / off : ce qui est dit, dans ce salon\n"
+        "{prefix} exporter odt : le document de l’appel (md, odt, docx, vtt, srt, json, csv)\n"
         "{prefix} langue fr / en : langue de mes phrases\n"
         "{prefix} langue parlée fr : langue dans laquelle on parle\n"
         "\n"
@@ -142,6 +143,21 @@ SENTENCES: dict[str, str] = {
         "Ce salon est chiffré, et le son de ses appels aussi : je n’y écris pas de transcription. "
         "L’administrateur de {server} peut activer le chiffrement pour moi."
     ),
+    "export.none": (
+        "Il n’y a pas encore d’appel transcrit à exporter ici : activez la transcription avec "
+        "{prefix} transcription on, puis lancez un appel."
+    ),
+    "export.unknown": (
+        "Aucun appel n’est connu sous {what}. Donnez l’identifiant d’un salon ou d’un appel."
+    ),
+    "export.empty": (
+        "Rien n’a été transcrit pendant cet appel ; {prefix} export csv donne la présence."
+    ),
+    "export.argument": (
+        "Je ne connais pas « {word} ». Tapez {prefix} export et une forme : {forms} ; ajoutez "
+        "« avec le tchat » pour les messages écrits pendant l’appel."
+    ),
+    "export.reading": "Je relis les messages écrits pendant l’appel, puis je poste le document.",
     "language.now": "Ma langue : {language_now}. Langue parlée : {spoken}.",
     "language.argument": (
         "Tapez {prefix} langue fr ou {prefix} langue en pour mes phrases, "

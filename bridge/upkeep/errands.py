@@ -22,6 +22,7 @@ from bridge.rooms.turns import Turns
 from bridge.store.database import DATABASE_ERRORS
 from bridge.store.errands import Errand, Kind
 from bridge.upkeep.callout import CallOut
+from bridge.upkeep.chat import Chat
 from bridge.upkeep.hangup import HangUp
 from bridge.upkeep.moderation import Hands, OtherSites
 
@@ -54,6 +55,7 @@ class Errands:
         callout: CallOut,
         hangup: HangUp,
         take: Callable[[Sequence[Any]], Any],
+        chat: Chat,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         look_s: float = LOOK_S,
     ) -> None:
@@ -72,6 +74,7 @@ class Errands:
             "invite": self._invite,
             "ring": callout.carry_out,
             "hangup": hangup.carry_out,
+            "export": chat.carry_out,
         }
 
     def wake(self, room_ids: Iterable[str]) -> None:
@@ -109,7 +112,7 @@ class Errands:
     def _give_up(self, errand: Errand) -> CameBack | None:
         late = self._clock_ms() - errand.created_ms > PATIENCE_MS
         # The others end by themselves, and have something to undo then.
-        asked = errand.kind in {"mute", "remove", "invite"}
+        asked = errand.kind in {"mute", "remove", "invite", "export"}
         return CameBack(errand.id, "unavailable") if late and asked else None
 
     async def _mute(self, errand: Errand) -> CameBack:

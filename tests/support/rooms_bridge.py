@@ -24,6 +24,7 @@ from bridge.rooms.house import House, Stores
 from bridge.rooms.worker import Rooms
 from bridge.store.database import open_database
 from bridge.upkeep.callout import CallOut
+from bridge.upkeep.chat import Chat
 from bridge.upkeep.errands import Errands
 from bridge.upkeep.hangup import HangUp
 from bridge.upkeep.hearing import Hearing, ScribeAccess, encrypted_calls
@@ -106,6 +107,7 @@ class Bridge:
             homeserver,
             callout=CallOut(house, self.stores, place),
             hangup=HangUp(house, self.stores, homeserver, hold_ms=500),
+            chat=Chat(house, self.stores.errands, homeserver),
             take=self.rooms.take,
         )
         self.entrance = Entrance(house, self.stores, homeserver, take=self.rooms.take)

@@ -23,7 +23,7 @@ from bridge.domain.conference import read_conferences
 from bridge.errors import Unavailable
 from bridge.ids import media_room
 from bridge.matrix import wire
-from bridge.matrix.client import HomeserverError, Member
+from bridge.matrix.client import HomeserverError, Member, Page
 from bridge.media.server import MediaParticipant, MediaRoom, MediaTrack
 from bridge.peers.messages import ModerateAsked, Moderated
 from bridge.rooms.conductor import Conductor
@@ -34,6 +34,7 @@ from bridge.store.database import open_database
 from bridge.store.grants import Grant
 from bridge.store.inbox import NewEntry
 from bridge.upkeep.callout import CallOut
+from bridge.upkeep.chat import Chat
 from bridge.upkeep.errands import Errands
 from bridge.upkeep.hangup import HangUp
 from bridge.upkeep.hearing import Hearing, ScribeAccess, encrypted_calls
@@ -71,6 +72,7 @@ class StandInHomeserver:
         self.refused: set[str] = set()
         self.written: list[tuple[str, str, dict[str, Any]]] = []
         self.failure: Exception | None = None
+        self.history: list[dict[str, Any]] = []
 
     async def join(self, room_id: str, via: Sequence[str] = ()) -> str:
         self._check()
@@ -124,6 +126,18 @@ class StandInHomeserver:
         if user_id in self.refused:
             raise HomeserverError(403, "M_FORBIDDEN")
         self.invited.append(user_id)
+
+    async def before(self, room_id: str, at_ms: int) -> str | None:
+        self._check()
+        return "0" if self.history else None
+
+    async def page(self, room_id: str, start: str, limit: int) -> Page:
+        """Of `history`, which a test sets: the newest first."""
+        self._check()
+        at = int(start)
+        rest = self.history[at + limit :]
+        names = {"@carol:c.example": "Carol"}
+        return Page(self.history[at : at + limit], names, str(at + limit) if rest else "")
 
     async def display_name(self, room_id: str, user_id: str) -> str:
         self._check()
@@ -363,6 +377,7 @@ class World:
             self.homeserver,
             callout=CallOut(self.house, self.stores, self.own, clock_ms=lambda: self.now_ms),
             hangup=HangUp(self.house, self.stores, self.homeserver, clock_ms=lambda: self.now_ms),
+            chat=Chat(self.house, self.stores.errands, self.homeserver),
             take=self.rooms.take,
             clock_ms=lambda: self.now_ms,
             look_s=0.05,
