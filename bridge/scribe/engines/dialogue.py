@@ -40,6 +40,10 @@ class Dialogue(Protocol):
     """One connection. Positions are samples of the track at 16 kHz."""
 
     @property
+    def slack(self) -> int:
+        """Samples by which the places of words may be wrong."""
+
+    @property
     def ready(self) -> bool:
         """Whether speech may be sent now."""
 
@@ -75,11 +79,14 @@ class Dialogue(Protocol):
         """What a message of the server means. Raises EngineDown when it ends the connection."""
 
 
-def repeats(word: Word, last: Word) -> bool:
-    """Whether the first word of a connection is the last one of the connection before."""
-    if word.start < last.start + APART:
+def repeats(word: Word, last: Word, slack: int) -> bool:
+    """Whether the first word of a connection is the last one of the connection before.
+
+    `slack`: samples by which the places of words may be wrong.
+    """
+    if word.start < last.start + APART - slack:
         return True
-    return _plain(word.text) == _plain(last.text) and word.start < last.end
+    return _plain(word.text) == _plain(last.text) and word.start < last.end + slack
 
 
 def _plain(text: str) -> str:

@@ -18,16 +18,16 @@ Read from rust/moshi-server/src/batched_asr.rs and rust/moshi-core/src/asr.rs of
 from __future__ import annotations
 
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 import msgpack
 import numpy as np
 import soxr
-from yarl import URL
 
 from bridge.scribe.engines import RATE, Capability, EngineDown, Word
 from bridge.scribe.engines.dialogue import Done, Frame, Paused, Quiet, Said
-from bridge.scribe.engines.remote import Patience, Remote
+from bridge.scribe.engines.remote import Patience, Remote, address
 
 WIRE_RATE = 24_000
 FRAME = 1920
@@ -58,7 +58,7 @@ class Kyutai(Remote):
     def __init__(
         self,
         url: str,
-        api_key: str = "",
+        api_key: str | Path = "",
         *,
         model: str = "stt-1b-en_fr",
         languages: frozenset[str] = frozenset({"en", "fr"}),
@@ -66,30 +66,23 @@ class Kyutai(Remote):
         patience: Patience | None = None,
     ) -> None:
         """`url`: of the server (`ws://host:8080`), or of its path where that is configured
-        otherwise than `/api/asr-streaming`. `api_key`: one of the server's `authorized_ids`.
-        `delay_s`: the model's delay, until the server has shown it.
+        otherwise than `/api/asr-streaming`. `api_key`: one of the server's `authorized_ids`, or
+        the file it is in (read for every connection). `delay_s`: the model's delay, until the
+        server has shown it.
 
         Raises ValueError for an address that is none.
         """
         capability = Capability(
             f"kyutai/{model}", languages, interim=True, streaming=True, words=True
         )
-        headers = {"kyutai-api-key": api_key} if api_key else {}
         super().__init__(
             address(url, "/api/asr-streaming"),
-            headers,
+            lambda key: {"kyutai-api-key": key},
+            api_key,
             capability,
-            lambda: KyutaiDialogue(delay_s),
+            lambda _language: KyutaiDialogue(delay_s),
             patience or Patience(),
         )
-
-
-def address(url: str, path: str) -> URL:
-    """A WebSocket's address, with `path` where it has none. Raises ValueError."""
-    made = URL(url)
-    if made.scheme not in ("ws", "wss", "http", "https") or not made.host:
-        raise ValueError("not an address of a WebSocket")
-    return made if made.path not in ("", "/") else made.with_path(path)
 
 
 class Clock:
@@ -123,6 +116,7 @@ class KyutaiDialogue:
     """One connection; see `Dialogue`."""
 
     ready = True
+    slack = 0
 
     def __init__(self, delay_s: float) -> None:
         self._delay_s = delay_s

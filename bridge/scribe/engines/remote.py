@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 from yarl import URL
@@ -70,9 +71,10 @@ class Remote:
     def __init__(
         self,
         url: URL,
-        headers: dict[str, str],
+        headers: Callable[[str], dict[str, str]],
+        api_key: str | Path,
         capability: Capability,
-        dialogue: Callable[[], Dialogue],
+        dialogue: Callable[[str], Dialogue],
         patience: Patience,
     ) -> None:
         self.capability = capability
@@ -80,6 +82,7 @@ class Remote:
         self.dialogue = dialogue
         self._url = url
         self._headers = headers
+        self._key = api_key
         self._http: aiohttp.ClientSession | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._started = asyncio.Event()
@@ -104,7 +107,7 @@ class Remote:
             raise EngineDown(self._failed[1])
         if self._tasks is None:
             raise RuntimeError("a stream was opened outside of run()")
-        stream = RemoteStream(self)
+        stream = RemoteStream(self, language)
         self._tasks.create_task(stream.run())
         return stream
 
@@ -112,15 +115,26 @@ class Remote:
         """A connection. Raises EngineDown."""
         if self._http is None:
             raise RuntimeError("a connection outside of run()")
+        key = await self._read_key()
+        headers = self._headers(key) if key else {}
         try:
             async with asyncio.timeout(self.patience.connect_s):
                 # The heartbeat finds a server that is gone without a word; its own pings are
                 # answered while we read.
                 return await self._http.ws_connect(
-                    self._url, headers=self._headers, heartbeat=10.0, max_msg_size=MESSAGE
+                    self._url, headers=headers, heartbeat=10.0, max_msg_size=MESSAGE
                 )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise EngineDown(reason(error)) from None  # the error holds the headers, and the key
+
+    async def _read_key(self) -> str:
+        if isinstance(self._key, str):
+            return self._key
+        try:
+            return (await asyncio.to_thread(self._key.read_text, encoding="utf-8")).strip()
+        except (OSError, UnicodeDecodeError):
+            log.error("%s: %s cannot be read", self.capability.name, self._key)
+            raise EngineDown("key") from None
 
     def worked(self) -> None:
         """The engine has answered."""
@@ -148,8 +162,9 @@ class Remote:
 class RemoteStream:
     """A `Stream`; `run()` is its one task, and ends after `close()` or when the engine is down."""
 
-    def __init__(self, remote: Remote) -> None:
+    def __init__(self, remote: Remote, language: str) -> None:
         self._remote = remote
+        self._language = language
         self._patience = remote.patience
         self._feed = Feed()
         self._sentences = Sentences()
@@ -229,7 +244,7 @@ class RemoteStream:
 
     async def _attempt(self) -> None:
         """One connection, until it is given back or breaks; raises EngineDown when to give up."""
-        dialogue = self._remote.dialogue()
+        dialogue = self._remote.dialogue(self._language)
         try:
             await self._converse(dialogue)
         except EngineDown as error:
@@ -285,7 +300,7 @@ class RemoteStream:
             self._heard_at = asyncio.get_running_loop().time()
             said = dialogue.heard(message.data)
             for one in said:
-                self._told(one)
+                self._told(one, dialogue.slack)
             self._feed.answered(dialogue.answered)
             if said:
                 self._down_since = None
@@ -354,9 +369,9 @@ class RemoteStream:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise EngineDown(reason(error)) from None
 
-    def _told(self, said: Said) -> None:
+    def _told(self, said: Said, slack: int = 0) -> None:
         if isinstance(said, Word):
-            self._word(said)
+            self._word(said, slack)
         elif isinstance(said, Quiet):
             self._segments(self._sentences.quiet(said.position))
         elif isinstance(said, Done):
@@ -366,9 +381,9 @@ class RemoteStream:
         else:
             self._segments(self._sentences.pause(said.position))
 
-    def _word(self, word: Word) -> None:
+    def _word(self, word: Word, slack: int) -> None:
         seam, self._seam = self._seam, None
-        if seam is not None and repeats(word, seam):
+        if seam is not None and repeats(word, seam, slack):
             return
         self._last = word
         self._segments(self._sentences.word(word))
@@ -390,6 +405,14 @@ class RemoteStream:
             self._events.pop()
         self._events.append(event)
         self._heard.set()
+
+
+def address(url: str, path: str) -> URL:
+    """A WebSocket's address, with `path` where it has none. Raises ValueError."""
+    made = URL(url)
+    if made.scheme not in ("ws", "wss", "http", "https") or not made.host:
+        raise ValueError("not an address of a WebSocket")
+    return made if made.path not in ("", "/") else made.with_path(path)
 
 
 def reason(error: Exception) -> str:

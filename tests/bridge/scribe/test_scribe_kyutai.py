@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import msgpack
 import pytest
 import pytest_asyncio
 
 from bridge.scribe.engines import RATE, EngineDown, Event, Final, Gap, Interim, UnknownLanguage
-from bridge.scribe.engines.kyutai import Kyutai, address
-from bridge.scribe.engines.remote import Patience, RemoteStream
+from bridge.scribe.engines.kyutai import Kyutai
+from bridge.scribe.engines.remote import Patience, RemoteStream, address
 from tests.support.moshi_server import KEY, MoshiServer
 from tests.support.sound import Pcm, joined, quiet
 from tests.support.tones import GAP_S, TONE_S, tones
@@ -30,17 +31,20 @@ async def server() -> AsyncIterator[MoshiServer]:
 
 
 @contextlib.asynccontextmanager
-async def engine_at(
-    url: str, key: str = KEY, patience: Patience = PATIENCE
-) -> AsyncIterator[Kyutai]:
-    engine = Kyutai(url, key, patience=patience)
-    running = asyncio.create_task(engine.run())
+async def running(engine: Kyutai) -> AsyncIterator[Kyutai]:
+    task = asyncio.create_task(engine.run())
     try:
         await asyncio.wait_for(engine.ready(), 10)
         yield engine
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def engine_at(
+    url: str, key: str = KEY, patience: Patience = PATIENCE
+) -> contextlib.AbstractAsyncContextManager[Kyutai]:
+    return running(Kyutai(url, key, patience=patience))
 
 
 def push(stream: RemoteStream, pcm: Pcm, at: int = 0) -> None:
@@ -297,6 +301,20 @@ async def test_a_wrong_key_is_not_tried_twice_and_in_no_log(
             await said(engine, tones("alpha"))
     assert server.keys == ["a-secret-key"]
     assert "a-secret-key" not in caplog.text
+
+
+@pytest.mark.asyncio
+async def test_a_key_is_read_from_its_file_when_it_is_needed(
+    server: MoshiServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "key"
+    engine = Kyutai(server.url, file, patience=PATIENCE)
+    async with running(engine):
+        with pytest.raises(EngineDown, match="key"):
+            await said(engine, tones("alpha"))
+    file.write_text(f"{KEY}\n")
+    async with running(Kyutai(server.url, file, patience=PATIENCE)) as engine:
+        assert text(await said(engine, tones("alpha"))) == "alpha"
 
 
 @pytest.mark.asyncio
