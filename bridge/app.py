@@ -33,6 +33,7 @@ from bridge.matrix.guarded import Guarded
 from bridge.matrix.openid import OpenId
 from bridge.matrix.outbox import Sender
 from bridge.matrix.own_membership import DEVICE_ID, OwnMembership
+from bridge.matrix.readers import Readers
 from bridge.matrix.registration import Registration
 from bridge.matrix.rtc_proxy import rtc_routes
 from bridge.media.keys import ApiKey, api_key
@@ -63,6 +64,7 @@ from bridge.upkeep.own_key import OwnKey
 from bridge.upkeep.reconcile import Reconciler
 from bridge.upkeep.sites import Sites
 from bridge.web.app import web_app
+from bridge.web.archive import Archive
 from bridge.web.feed import Feed
 from bridge.web.health import Check
 
@@ -265,6 +267,12 @@ def _wired(
     alias_rooms = AliasRooms(
         house, stores.alias_rooms, homeserver, access=settings.conference.alias_rooms
     )
+    archive = Archive(
+        house,
+        stores,
+        Readers(homeserver, settings.transcripts.readers),
+        encrypted=settings.transcripts.encrypted_rooms_in_page,
+    )
     checks: Mapping[str, Check] = {
         "homeserver": homeserver.reachable,
         "media": media.reachable,
@@ -293,7 +301,9 @@ def _wired(
         appservice=_appservice(
             settings, granted, stores, rooms, admission, sites, alias_rooms, crypto
         ),
-        web=_web(settings, key, stores, rooms, admission, openid, feed, homeserver, checks),
+        web=_web(
+            settings, key, stores, rooms, admission, openid, feed, homeserver, archive, checks
+        ),
     )
 
 
@@ -331,6 +341,7 @@ def _web(
     openid: OpenId,
     feed: Feed,
     homeserver: Homeserver,
+    archive: Archive,
     checks: Mapping[str, Check],
 ) -> web.Application:
     """What people's port answers."""
@@ -344,6 +355,7 @@ def _web(
         on_commit=rooms.wake,
         feed=feed,
         members=homeserver,
+        archive=archive,
         checks=checks,
         registry=REGISTRY,
     )

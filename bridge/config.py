@@ -189,11 +189,16 @@ class Transcripts:
         "(OpenDocument), docx (Word), vtt and srt (captions), json, rttm (who spoke when), csv\n"
         "(attendance and talk time). The others can be had by `!visio export`. []: none.",
     )
-
     readers: Literal["members", "members_then"] = _setting(
         "members",
         "Who reads transcripts on the page: the room's members (newcomers as far as the room's\n"
         "history is visible to them); members_then: also who left since and was in the room then.",
+    )
+    encrypted_rooms_in_page: bool = _setting(
+        False,
+        "true: the page also shows, finds and hands out what was said in encrypted rooms. Whoever\n"
+        "has a member's password then reads it without any of their devices; the room's own\n"
+        "clients show it in any case.",
     )
 
 

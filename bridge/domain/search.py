@@ -166,6 +166,9 @@ def _stemmer(name: str) -> Any:
 def _stem(word: str, tag: str) -> str:
     """A word's stem, folded; the folded word itself in a language without a stemmer."""
     name = _STEMMERS.get(tag)
+    if tag == "fr" and len(word) > 3 and word[-1] == "s" and word[-2] != "s":
+        # Snowball takes the ending of "crédit" for a verb's, and leaves that of "crédits".
+        word = word[:-1]
     return fold(_stemmer(name).stemWord(word) if name else word)
 
 

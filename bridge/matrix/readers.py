@@ -76,7 +76,7 @@ class Readers:
         before them; whoever was there then may where the policy lets them. Raises Unavailable.
         """
         inside = await self.may_read(user_id, room_id)
-        if inside and await self._shows_newcomers(room_id):
+        if inside and await self.shows_newcomers(room_id):
             return True
         if not inside and self._policy != "members_then":
             return False
@@ -88,20 +88,22 @@ class Readers:
         answers = await asyncio.gather(*(self.may_read(user_id, room_id) for room_id in wanted))
         return [room_id for room_id, inside in zip(wanted, answers, strict=True) if inside]
 
-    async def _was_there(self, user_id: str, room_id: str, root: str | None) -> bool:
-        if root is None:
-            return False
-        was = self._homeserver.was_joined
-        key = ("then", room_id, user_id, root)
-        return await self._asked(key, lambda: was(room_id, user_id, root))
+    async def shows_newcomers(self, room_id: str) -> bool:
+        """Whether the room shows its members what was said before they came. Raises Unavailable."""
 
-    async def _shows_newcomers(self, room_id: str) -> bool:
         async def ask() -> bool:
             content = await self._homeserver.state_event(room_id, "m.room.history_visibility")
             # Absent means shared (Matrix C-S API, "Room History Visibility").
             return (content or {}).get("history_visibility", "shared") in _OPEN
 
         return await self._asked(("history", room_id), ask)
+
+    async def _was_there(self, user_id: str, room_id: str, root: str | None) -> bool:
+        if root is None:
+            return False
+        was = self._homeserver.was_joined
+        key = ("then", room_id, user_id, root)
+        return await self._asked(key, lambda: was(room_id, user_id, root))
 
     async def _asked(self, key: tuple[str, ...], ask: Callable[[], Awaitable[bool]]) -> bool:
         known, value = self._known.get(key, self._clock())
@@ -114,5 +116,7 @@ class Readers:
             if error.status not in {403, 404}:
                 raise Unavailable("homeserver_unavailable") from error
             value = False  # the bot is not there any more: nobody can be vouched for
-        self._known.put(key, value, until=self._clock() + REMEMBER_S)
+        # What once was stays so; a right to read may be gone in a moment.
+        keep_s = 3600.0 if value and key[0] == "then" else REMEMBER_S
+        self._known.put(key, value, until=self._clock() + keep_s)
         return value

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.store.database import Connection, Database, holding
+from bridge.store.database import Connection, Database, Scheme, holding
 from bridge.store.text import dumped, loaded, plain
 
 
@@ -73,6 +74,30 @@ class Meetings:
             )
         return None if row is None else _read(dict(row))
 
+    async def rooms(self, limit: int) -> list[str]:
+        """Rooms with meetings, those with the newest first."""
+        rows = await self._db.fetch(
+            "SELECT room_id FROM meeting GROUP BY room_id"
+            " ORDER BY MAX(started_ms) DESC, room_id LIMIT $1",
+            limit,
+        )
+        return [row["room_id"] for row in rows]
+
+    async def newest(
+        self,
+        *,
+        rooms: Sequence[str],
+        conferences: Sequence[str] = (),
+        before: tuple[int, str] = (2**62, ""),
+        limit: int,
+    ) -> list[Meeting]:
+        """Meetings of some rooms, and some others by name, the newest first: those after `before`,
+        which is the start and the name of the last one of an earlier page."""
+        query = _NEWEST if self._db.scheme == Scheme.SQLITE else _NEWEST_POSTGRES
+        names = json.dumps(list(rooms)), json.dumps(list(conferences))
+        rows = await self._db.fetch(query, *names, *before, limit)
+        return [_read(dict(row)) for row in rows]
+
     async def of_call(self, room_id: str, call_id: str) -> list[Meeting]:
         """Our parts of one call, the oldest first."""
         rows = await self._db.fetch(
@@ -119,6 +144,17 @@ class VoiceNames:
             )
         return {(row["speaker"], row["voice"]): row["name"] for row in rows}
 
+
+_NEWEST = (
+    "SELECT * FROM meeting WHERE (room_id IN (SELECT value FROM json_each($1))"
+    " OR conference IN (SELECT value FROM json_each($2))) AND (started_ms, conference) < ($3, $4)"
+    " ORDER BY started_ms DESC, conference DESC LIMIT $5"
+)
+_NEWEST_POSTGRES = (
+    "SELECT * FROM meeting WHERE (room_id IN (SELECT jsonb_array_elements_text($1::text::jsonb))"
+    " OR conference IN (SELECT jsonb_array_elements_text($2::text::jsonb)))"
+    " AND (started_ms, conference) < ($3, $4) ORDER BY started_ms DESC, conference DESC LIMIT $5"
+)
 
 _PUT = (
     "INSERT INTO meeting (conference, call_id, room_id, room_name, title, started_ms, ended_ms,"

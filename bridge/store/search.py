@@ -54,6 +54,7 @@ class Hit:
     room_id: str
     room_name: str
     title: str
+    meeting_language: str
     started_ms: int
     site: str
     segment: str
@@ -199,10 +200,10 @@ _ADD_WORDS = "INSERT INTO search_words (rowid, letters, stems) VALUES ($1, $2, $
 _OWN = (
     "SELECT u.speaker, u.display_name, u.voice, u.text, u.language, u.start_ms,"
     " u.said_ms, COALESCE(n.name, '') AS voice_name,"
-    " (SELECT COALESCE(v.event_id, o.event_id) FROM utterance v LEFT JOIN outbox o"
-    "  ON o.txn_id = 'utt:' || v.segment || ':' || CAST(v.rev AS TEXT)"
-    "  WHERE v.segment = u.segment AND COALESCE(v.event_id, o.event_id) IS NOT NULL"
-    "  ORDER BY v.rev LIMIT 1) AS event_id"
+    " COALESCE((SELECT o.event_id FROM shown s JOIN outbox o ON o.txn_id = s.txn_id"
+    "  WHERE s.segment = u.segment AND s.base = '' AND o.event_id IS NOT NULL LIMIT 1),"
+    "  (SELECT v.event_id FROM utterance v WHERE v.segment = u.segment"
+    "  AND v.event_id IS NOT NULL ORDER BY v.rev LIMIT 1)) AS event_id"
     " FROM utterance u LEFT JOIN voice_name n ON n.conference = u.conference"
     " AND n.speaker = u.speaker AND n.voice = u.voice"
     " WHERE u.segment = $1 ORDER BY u.rev DESC LIMIT 1"
@@ -213,7 +214,10 @@ _PEERS = (
     " WHERE u.conference = $1 AND u.site = $2 AND u.segment = $3 ORDER BY u.rev DESC LIMIT 1"
 )
 
-_MEETING = "e.conference, e.site, e.segment, m.room_id, m.room_name, m.title, m.started_ms"
+_MEETING = (
+    "e.conference, e.site, e.segment, m.room_id, m.room_name, m.title, m.started_ms,"
+    " m.language AS meeting_language"
+)
 _ONLY = (
     " AND (m.encrypted = $4 OR NOT m.encrypted) AND ($5 = '' OR m.room_id = $5)"
     " AND e.who LIKE $6 ESCAPE '\\' AND m.started_ms >= $7 AND m.started_ms < $8"

@@ -60,6 +60,18 @@ class Utterances:
         found = [(await self.history(conn, segment))[-1:] for segment in segments]
         return sorted((u for one in found for u in one), key=lambda u: (u.start_ms, u.segment))
 
+    async def messages(self, conference: str) -> dict[str, str]:
+        """The message that shows each segment, by segment: its event id. Corrections are edits of
+        it."""
+        rows = await self._db.fetch(
+            "SELECT u.segment, COALESCE(o.event_id, u.event_id) AS event_id FROM utterance u"
+            " LEFT JOIN shown s ON s.segment = u.segment AND s.base = ''"
+            " LEFT JOIN outbox o ON o.txn_id = s.txn_id"
+            " WHERE u.conference = $1 ORDER BY u.rev DESC",
+            conference,
+        )
+        return {row["segment"]: row["event_id"] for row in rows if row["event_id"]}
+
     async def of_conference(
         self, conference: str, conn: Connection | None = None
     ) -> list[Utterance]:

@@ -11,13 +11,16 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 
-from bridge.config import Settings
+from bridge.config import Settings, zone_of
 from bridge.matrix.admission import Admission
 from bridge.matrix.answers import matrix_error
 from bridge.matrix.openid import OpenId
 from bridge.media.keys import ApiKey
 from bridge.store.inbox import Inbox
 from bridge.web import caption_door, discovery
+from bridge.web.api_meetings import MeetingsApi
+from bridge.web.api_search import SearchApi
+from bridge.web.archive import Archive
 from bridge.web.caption_door import CaptionDoor
 from bridge.web.discovery import Discovery
 from bridge.web.doors import CORS, DOORS, TokenDoors
@@ -43,6 +46,7 @@ def web_app(
     registry: CollectorRegistry,
     feed: Feed,
     members: caption_door.Rooms,
+    archive: Archive,
     clock: Callable[[], float] = time.time,
 ) -> web.Application:
     """Everything of the port behind the reverse proxy.
@@ -60,6 +64,8 @@ def web_app(
     app.add_routes(sessions.routes())
     app.add_routes(CaptionDoor(feed, sessions, members).routes())
     app.on_shutdown.append(feed.ended)
+    app.add_routes(MeetingsApi(archive, sessions).routes())
+    app.add_routes(SearchApi(archive, sessions, zone_of(settings.conference.time_zone)).routes())
     app.add_routes(Page(settings).routes())  # last: it takes every path
     return app
 

@@ -45,6 +45,10 @@ class NoSession(ColloqueError):
     """There is no session, or it has expired (HTTP 401): sign in again."""
 
 
+class NotThere(ColloqueError):
+    """There is no such thing, or it is none of theirs: the same answer (HTTP 404)."""
+
+
 class Sessions:
     """The sessions of this bridge's pages, at most 10 000; the oldest goes first."""
 
@@ -128,6 +132,8 @@ class Sessions:
 
 
 def _refused(error: ColloqueError) -> web.Response:
+    if isinstance(error, NotThere):
+        return matrix_error(404, "M_NOT_FOUND", "There is no such thing, or it is not yours.")
     if isinstance(error, NoSession):
         return matrix_error(401, "M_UNKNOWN_TOKEN", "No session, or it has expired.")
     return refusal(error)

@@ -34,6 +34,7 @@ from bridge.store.grants import Grants
 from bridge.store.inbox import Inbox
 from bridge.web.app import web_app
 from tests.support.captions import quiet_feed
+from tests.support.library import archive_over
 from tests.support.strangers import USERINFO, Dns, Remote
 
 KEY = ApiKey("k", "a secret that is long enough for HS256")
@@ -154,6 +155,7 @@ async def opened(
             registry=registry,
             feed=quiet_feed(database),
             members=doors,  # type: ignore[arg-type]
+            archive=archive_over(settings, database, doors),
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()

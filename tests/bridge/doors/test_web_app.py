@@ -32,6 +32,7 @@ from bridge.web.app import web_app
 from bridge.web.discovery import TRANSPORTS
 from bridge.web.page import page_config, security_headers
 from tests.support.captions import quiet_feed
+from tests.support.library import archive_over
 
 KEY = ApiKey("devkey", "a secret that is long enough for HS256")
 ALICE = "@alice:example.org"
@@ -116,6 +117,7 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
         registry=CollectorRegistry(),
         feed=quiet_feed(database),
         members=parts,  # type: ignore[arg-type]
+        archive=archive_over(settings, database, parts),
     )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()

@@ -179,6 +179,7 @@ async def test_a_hit_says_where_when_and_who(shelf: Shelf) -> None:
         room_id="!budget",
         room_name="Budget",
         title="Visio",
+        meeting_language="fr",
         started_ms=1_000,
         site="",
         segment="s1",
