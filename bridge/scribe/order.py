@@ -24,7 +24,8 @@ class Order:
     `encrypted`: people encrypt their media end to end; what the scribe shows is encrypted too.
     `watch`: somebody reads the captions beside the call, so the bridge wants them as well.
     `languages`: what those speak who do not speak `language`, by identity. `opted_out`: identities
-    that are not listened to.
+    that are not listened to. `shared`: those that are rooms, with several people at a microphone.
+    `keep_audio`: what is said may be kept until a second pass after the call.
     """
 
     conference: str
@@ -39,6 +40,8 @@ class Order:
     watch: bool = False
     languages: Mapping[str, str] = field(default_factory=dict)
     opted_out: frozenset[str] = frozenset()
+    shared: frozenset[str] = frozenset()
+    keep_audio: bool = False
 
     def language_of(self, identity: str) -> str:
         """What this participant speaks."""
@@ -58,14 +61,19 @@ class Order:
         return replace(self, **_read(frame, [key for key in _CHANGING if key in frame]))
 
 
-_ABSENT: Mapping[str, Any] = {"encrypted": False, "watch": False, "languages": {}, "opted_out": []}
-_FLAGS = ("captions", "transcript", "encrypted", "watch")
-_CHANGING = (*_FLAGS, "language", "languages", "opted_out")
+_FLAGS = ("captions", "transcript", "encrypted", "watch", "keep_audio")
+_PEOPLE = ("opted_out", "shared")
+_ABSENT: Mapping[str, Any] = {
+    **dict.fromkeys(("encrypted", "watch", "keep_audio"), False),
+    **{key: [] for key in _PEOPLE},
+    "languages": {},
+}
+_CHANGING = (*_FLAGS, "language", "languages", *_PEOPLE)
 _KINDS: dict[str, type] = {
     **dict.fromkeys(_FLAGS, bool),
     "epoch_ms": int,
     "languages": dict,
-    "opted_out": list,
+    **dict.fromkeys(_PEOPLE, list),
 }
 
 
@@ -76,9 +84,8 @@ def _read(frame: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
         right = type(value) is _KINDS.get(key, str)
         if not right or not all(isinstance(one, str) for one in inner):
             raise FrameError(f"`{key}` of a session has the wrong type")
-    if "opted_out" in values:
-        values["opted_out"] = frozenset(values["opted_out"])
-    return values
+    people = {key: frozenset(values[key]) for key in _PEOPLE if key in values}
+    return {**values, **people}
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ from bridge.errors import ConfigError
 from bridge.recognition import Engine
 from bridge.scribe import frames
 from bridge.scribe.delivery import Delivery
+from bridge.scribe.diarizer import options as options_of_voices
+from bridge.scribe.diarizer.process import Diarization
 from bridge.scribe.engines.catalogue import recognizer
 from bridge.scribe.engines.choice import Choice
 from bridge.scribe.frames import Frame, FrameError
@@ -45,9 +47,10 @@ END_S = 9.0
 class Scribe:
     """Sessions on one side, the bridge on the other, the spool between them."""
 
-    def __init__(self, spool: Spool, engine: Choice) -> None:
+    def __init__(self, spool: Spool, engine: Choice, diarizer: Diarization | None = None) -> None:
         self._spool = spool
         self._engine = engine
+        self._diarizer = diarizer
         self._sessions: dict[str, Session] = {}
         self._stopped: deque[str] = deque(maxlen=REMEMBERED)
         self._bridge: Delivery | None = None
@@ -62,7 +65,9 @@ class Scribe:
         """Serve until `ending` is set; then stop every session and leave their segments spooled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            engine = tasks.create_task(self._engine.run())
+            aside = [tasks.create_task(self._engine.run())]
+            if self._diarizer is not None:
+                aside.append(tasks.create_task(self._diarizer.run()))
             await self._engine.ready()
             vigil = tasks.create_task(self._vigil.run())
             server = await asyncio.start_unix_server(self._connected, sock=listening)
@@ -71,8 +76,8 @@ class Scribe:
             await self._stop_all()
             if self._bridge is not None:
                 self._bridge.close()
-            engine.cancel()
-            vigil.cancel()
+            for task in (*aside, vigil):
+                task.cancel()
 
     def _awake(self) -> list[str]:
         return [c for c, session in self._sessions.items() if session.awake]
@@ -155,7 +160,14 @@ class Scribe:
             raise RuntimeError("a session was started outside of run()")
         keys = self._keys.setdefault(order.conference, Keyring())
         session = Session(
-            order, self._engine, self._keep, self._show, self._report, keys, self._vigil.began
+            order,
+            self._engine,
+            self._keep,
+            self._show,
+            self._report,
+            keys,
+            self._vigil.began,
+            self._diarizer,
         )
         self._sessions[order.conference] = session
         task = self._tasks.create_task(self._session(order.conference, session))
@@ -265,7 +277,9 @@ def bind(path: Path) -> socket.socket:
     return listening
 
 
-async def serve(path: Path, spool_file: Path, engine: Choice) -> None:
+async def serve(
+    path: Path, spool_file: Path, engine: Choice, diarizer: Diarization | None = None
+) -> None:
     """Run a scribe until SIGTERM or SIGINT. Raises SpoolError or OSError when it cannot start."""
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -275,7 +289,7 @@ async def serve(path: Path, spool_file: Path, engine: Choice) -> None:
     try:
         listening = bind(path)
         try:
-            await Scribe(spool, engine).run(listening, ending)
+            await Scribe(spool, engine, diarizer).run(listening, ending)
         finally:
             os.unlink(path)
     finally:
@@ -289,8 +303,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--spool", type=Path, required=True, help="segments not yet delivered")
     engines = parser.add_mutually_exclusive_group()
     engines.add_argument("--engines", type=Path, help="the recognizers, as the bridge writes them")
-    engines.add_argument("--config", type=Path, help="the bridge's settings: its recognizers")
+    engines.add_argument("--config", type=Path, help="the bridge's settings of speech")
     parser.add_argument("--workers", type=int, default=2, help="processes of the engine inside")
+    options_of_voices.add(parser)
     parser.add_argument("--log-level", default="INFO")
     options = parser.parse_args(argv)
     logging.basicConfig(
@@ -300,7 +315,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("livekit").setLevel(logging.ERROR)
     try:
         engine = recognizer(_engines(options), workers=options.workers)
-        asyncio.run(serve(options.socket, options.spool, engine))
+        diarizer = options_of_voices.made(options)
+        asyncio.run(serve(options.socket, options.spool, engine, diarizer))
     except (SpoolError, ConfigError, OSError) as error:
         print(f"scribe: {error}", file=sys.stderr)
         return 1

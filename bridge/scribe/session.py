@@ -14,6 +14,7 @@ from typing import Literal
 
 from bridge.scribe.captions import Captions, Show
 from bridge.scribe.clock import monotonic_ms
+from bridge.scribe.diarizer import Diarizer
 from bridge.scribe.ear import Ear
 from bridge.scribe.engines.choice import Choice
 from bridge.scribe.engines.relay import Relay
@@ -32,6 +33,7 @@ from bridge.scribe.participant import (
     Unreadable,
 )
 from bridge.scribe.seals import Seals
+from bridge.scribe.shared import SharedMicrophones
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ class Session:
         report: Report,
         keys: Keyring,
         began: Began,
+        diarizer: Diarizer | None = None,
     ) -> None:
         self.order = order
         self.state: State = "joining"
@@ -89,6 +92,8 @@ class Session:
         self._relays: dict[str, Relay] = {}
         self._answers: set[asyncio.Task[None]] = set()
         self._captions = Captions(show)
+        self._shared = SharedMicrophones(diarizer, keep)
+        self._shared.flag(order.shared)
 
     @property
     def wanted(self) -> Order:
@@ -108,6 +113,7 @@ class Session:
     def change(self, order: Order) -> None:
         """Other flags, another language, or a fresh token."""
         self._wanted = order
+        self._shared.flag(order.shared)
         self._post(Changed())
 
     def key(self, key: MediaKey) -> None:
@@ -124,6 +130,13 @@ class Session:
     async def run(self) -> None:
         """Keep the session going until it is stopped."""
         self._report(self.order.conference, self.state, self.detail)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._shared.run())
+            await self._attend()
+            self._shared.finish()
+        self._say("stopped", "")
+
+    async def _attend(self) -> None:
         while not self._stopping:
             self.order = self._wanted
             if any(map(self._engine.understands, self.order.spoken())):
@@ -133,7 +146,6 @@ class Session:
             else:
                 self._say("failed", "language")
                 await self._changed(None)
-        self._say("stopped", "")
 
     def _pause_after(self, outcome: Disconnected) -> float | None:
         """Say what went wrong. Seconds until it is worth trying again; None: when told to."""
@@ -221,6 +233,7 @@ class Session:
         for sid, ear in list(self._ears.items()):
             if ear.track.identity in self.order.opted_out:
                 self._relays[sid].forget()
+                self._shared.forget(ear.track.identity)
                 await self._ended(sid)
             else:
                 ear.language = self.order.language_of(ear.track.identity)
@@ -238,7 +251,8 @@ class Session:
             return
         language = self.order.language_of(track.identity)
         stream = self._relays[track.sid] = await self._engine.open(language)
-        ear = Ear(track, stream, language, self._engine.capability.name, self._told)
+        tapped = self._shared.tapped(stream, track.identity)
+        ear = Ear(track, tapped, language, self._engine.capability.name, self._told)
         answering = ear.start(tasks, self.order.epoch_ms)
         self._answers.add(answering)
         answering.add_done_callback(self._answers.discard)
@@ -264,7 +278,7 @@ class Session:
         if ear.track.identity in self._wanted.opted_out:
             return
         if piece.final and self.order.transcript:
-            await self._keep(self._segment(piece, ear))
+            await self._shared.told(ear.track.identity, piece, self._segment(piece, ear))
         self._captions.put(piece, ear, self.order)
 
     async def _tick(self) -> None:

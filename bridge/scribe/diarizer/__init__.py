@@ -39,9 +39,11 @@ class NotDiarized(Exception):
 class Diarizer(Protocol):
     """Tells voices apart, one request after the other."""
 
-    async def diarize(
-        self, pcm: bytes, max_speakers: int = 0, *, patient: bool = False
-    ) -> Diarized:
+    @property
+    def most(self) -> int:
+        """People at one microphone, at most."""
+
+    async def diarize(self, pcm: bytes, max_speakers: int, *, patient: bool = False) -> Diarized:
         """Who speaks when in `pcm` (mono, signed 16 bit, 16 kHz). 0 speakers: any number.
 
         `patient`: what nobody waits for comes after everything else. Raises NotDiarized.

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from bridge import config
 from bridge.scribe.diarizer.process import Diarization
 
 
@@ -19,7 +20,14 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def made(options: argparse.Namespace) -> Diarization | None:
-    """None where voices are not told apart."""
-    if options.voices_model is None:
+    """None where voices are not told apart. Raises ConfigError."""
+    if options.voices_model is not None:
+        return Diarization(options.voices_python, options.voices_model, most=options.voices_most)
+    if options.config is None:
         return None
-    return Diarization(options.voices_python, options.voices_model, most=options.voices_most)
+    settings = config.load(options.config)
+    wanted = settings.diarization
+    if not wanted.model_dir:
+        return None
+    folder = settings.path(wanted.model_dir)
+    return Diarization(wanted.python or sys.executable, folder, most=wanted.max_speakers)

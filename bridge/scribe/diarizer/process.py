@@ -49,8 +49,7 @@ class Diarization:
     """A `Diarizer` in a process of its own. `run()` owns the process.
 
     `python`: an interpreter that has pyannote.audio; `folder`: a pipeline laid out as community-1;
-    `most`: people at one microphone, where a request does not say; `command`: what is started
-    instead, for tests.
+    `most`: people at one microphone; `command`: what is started instead, for tests.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class Diarization:
         python: str,
         folder: Path,
         *,
-        most: int = 0,
+        most: int = 8,
         threads: int = 1,
         command: Sequence[str] = (),
     ) -> None:
@@ -78,10 +77,8 @@ class Diarization:
         alive = self._process is not None and self._process.returncode is None
         return self._process.pid if self._process is not None and alive else None
 
-    async def diarize(
-        self, pcm: bytes, max_speakers: int = 0, *, patient: bool = False
-    ) -> Diarized:
-        job = _Job(pcm, max_speakers or self.most, asyncio.get_running_loop().create_future())
+    async def diarize(self, pcm: bytes, max_speakers: int, *, patient: bool = False) -> Diarized:
+        job = _Job(pcm, max_speakers, asyncio.get_running_loop().create_future())
         if patient and len(self._patient) >= PATIENT:
             raise NotDiarized("too much waits for the diarizer")
         if not patient and len(self._jobs) >= WAITING:
@@ -96,20 +93,27 @@ class Diarization:
         try:
             while True:
                 await self._next()
-                try:
-                    await self._work()
+                failure = await self._shift()
+                if failure is None:
                     pause = FIRST_PAUSE_S
                     continue
-                except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
-                    self._died(repr(error))
-                except (BadDirectory, _Unloadable) as error:
-                    self._refuse(str(error))
-                finally:
-                    await self._end()
+                self._failed(failure)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LAST_PAUSE_S)
         finally:
             self._refuse("the scribe ends")
+
+    async def _shift(self) -> Exception | None:
+        """One worker's life; what ended it, None where it was idle."""
+        try:
+            await self._work()
+        except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
+            return error
+        except (BadDirectory, _Unloadable) as error:
+            return error
+        finally:
+            await self._end()
+        return None
 
     async def _work(self) -> None:
         """Start a worker and have it answer until it has been idle for `IDLE_S`."""
@@ -180,8 +184,11 @@ class Diarization:
                     return job
         return None
 
-    def _died(self, reason: str) -> None:
-        log.warning("the diarizer's worker died (%s), starting another", reason)
+    def _failed(self, failure: Exception) -> None:
+        if isinstance(failure, BadDirectory | _Unloadable):
+            self._refuse(str(failure))
+            return
+        log.warning("the diarizer's worker died (%r), starting another", failure)
         if self._job is not None and self._job.attempts >= ATTEMPTS:
             self._job.fail("the worker died of it")
             self._job = None

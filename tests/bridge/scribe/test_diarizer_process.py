@@ -65,7 +65,7 @@ async def test_a_request_is_answered_and_the_worker_is_started_only_then(model: 
         found = await asyncio.wait_for(diarizer.diarize(bytes(640), 3), 30)
         assert found == Diarized((VoiceTurn(0, 320, "A"),), {"A": (1.0, 0.0)})
         pid = diarizer.pid
-        await asyncio.wait_for(diarizer.diarize(bytes(64)), 30)
+        await asyncio.wait_for(diarizer.diarize(bytes(64), 0), 30)
         assert diarizer.pid == pid
     assert (model / "log").read_text() == "640 3\n64 0\n"
     assert pid is not None
@@ -79,7 +79,7 @@ async def test_a_worker_that_dies_is_replaced_and_asked_again(
     monkeypatch.setattr(process, "FIRST_PAUSE_S", 0.01)
     once = f"os._exit(1) if open(log).read().count(chr(10)) == 1 else {FINE}"
     async with running(model, once) as diarizer:
-        found = await asyncio.wait_for(diarizer.diarize(bytes(32)), 30)
+        found = await asyncio.wait_for(diarizer.diarize(bytes(32), 0), 30)
         assert found.turns[0].voice == "A"
 
 
@@ -89,8 +89,8 @@ async def test_a_request_that_kills_every_worker_is_given_up(
     monkeypatch.setattr(process, "FIRST_PAUSE_S", 0.01)
     async with running(model, f"os._exit(1) if length == 32 else {FINE}") as diarizer:
         with pytest.raises(NotDiarized, match="died of it"):
-            await asyncio.wait_for(diarizer.diarize(bytes(32)), 30)
-        await asyncio.wait_for(diarizer.diarize(bytes(64)), 30)
+            await asyncio.wait_for(diarizer.diarize(bytes(32), 0), 30)
+        await asyncio.wait_for(diarizer.diarize(bytes(64), 0), 30)
 
 
 async def test_a_worker_that_hangs_is_killed(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +98,7 @@ async def test_a_worker_that_hangs_is_killed(model: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(process, "FIRST_PAUSE_S", 0.01)
     async with running(model, "time.sleep(60)") as diarizer:
         with pytest.raises(NotDiarized):
-            await asyncio.wait_for(diarizer.diarize(bytes(32)), 30)
+            await asyncio.wait_for(diarizer.diarize(bytes(32), 0), 30)
 
 
 @pytest.mark.parametrize(
@@ -110,24 +110,24 @@ async def test_a_pipeline_that_cannot_be_loaded_is_said_at_once(
 ) -> None:
     async with running(model, FINE, start) as diarizer:
         with pytest.raises(NotDiarized, match=reason):
-            await asyncio.wait_for(diarizer.diarize(bytes(32)), 30)
+            await asyncio.wait_for(diarizer.diarize(bytes(32), 0), 30)
 
 
 async def test_an_error_of_one_request_is_its_own(model: Path) -> None:
     async with running(model, f'say({{"error": "odd"}}) if length == 32 else {FINE}') as diarizer:
         with pytest.raises(NotDiarized, match="odd"):
-            await asyncio.wait_for(diarizer.diarize(bytes(32)), 30)
-        await asyncio.wait_for(diarizer.diarize(bytes(64)), 30)
+            await asyncio.wait_for(diarizer.diarize(bytes(32), 0), 30)
+        await asyncio.wait_for(diarizer.diarize(bytes(64), 0), 30)
         pid = diarizer.pid
-        await asyncio.wait_for(diarizer.diarize(bytes(64)), 30)
+        await asyncio.wait_for(diarizer.diarize(bytes(64), 0), 30)
         assert diarizer.pid == pid
 
 
 async def test_what_somebody_waits_for_comes_first_and_the_queue_is_bounded(model: Path) -> None:
     async with running(model, f"time.sleep(0.05); {FINE}") as diarizer:
-        late = asyncio.create_task(diarizer.diarize(bytes(2), patient=True))
+        late = asyncio.create_task(diarizer.diarize(bytes(2), 0, patient=True))
         asked = [
-            asyncio.create_task(diarizer.diarize(bytes(4 * number)))
+            asyncio.create_task(diarizer.diarize(bytes(4 * number), 0))
             for number in range(1, process.WAITING + 3)
         ]
         results = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 30)
@@ -143,24 +143,24 @@ async def test_too_much_that_is_patient_is_refused(
     monkeypatch.setattr(process, "PATIENT", 0)
     async with running(model, FINE) as diarizer:
         with pytest.raises(NotDiarized, match="too much"):
-            await diarizer.diarize(bytes(2), patient=True)
+            await diarizer.diarize(bytes(2), 0, patient=True)
 
 
 async def test_an_idle_worker_is_ended(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "IDLE_S", 0.05)
     async with running(model, FINE) as diarizer:
-        await asyncio.wait_for(diarizer.diarize(bytes(2)), 30)
+        await asyncio.wait_for(diarizer.diarize(bytes(2), 0), 30)
         async with asyncio.timeout(30):
             while diarizer.pid is not None:  # noqa: ASYNC110 - the kernel tells nobody else
                 await asyncio.sleep(0.02)
-        await asyncio.wait_for(diarizer.diarize(bytes(2)), 30)
+        await asyncio.wait_for(diarizer.diarize(bytes(2), 0), 30)
 
 
 async def test_a_folder_that_others_may_write_to_is_not_loaded(model: Path) -> None:
     os.chmod(model, 0o757)  # noqa: S103 - to be refused
     async with running(model, FINE) as diarizer:
         with pytest.raises(NotDiarized, match="may be written to by others"):
-            await asyncio.wait_for(diarizer.diarize(bytes(32)), 30)
+            await asyncio.wait_for(diarizer.diarize(bytes(32), 0), 30)
     assert not (model / "log").exists()
 
 
