@@ -86,6 +86,11 @@ class Web:
     public_url: str = _setting(
         "http://127.0.0.1:29332", "The same as browsers reach it, without a slash at the end."
     )
+    widget_parents: list[str] = _setting(
+        ["https:"],
+        "Clients that may show the page /captions in a frame, as a widget of a room: origins such\n"
+        "as https://element.example.org, or https: for every client that has TLS.",
+    )
     captions: Literal["all", "unencrypted", "off"] = _setting(
         "all",
         "Whose captions members read on the page /captions, beside Element Call. They travel in\n"

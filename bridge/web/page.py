@@ -35,17 +35,19 @@ _TYPES = {
 
 
 class Page:
-    """`/`, `/static/*` and the same files beside the page, `/config.json`."""
+    """`/`, `/captions`, `/static/*` and the same files beside the page, `/config.json`."""
 
     def __init__(self, settings: Settings, folder: Path = STATIC) -> None:
         self._folder = folder.resolve()
         self._headers = security_headers(settings)
+        self._panel_headers = panel_headers(settings)
         self._config = page_config(settings)
 
     def routes(self) -> list[web.RouteDef]:
         """GET and HEAD. The last one takes every path; it must be added last."""
         return [
             web.get("/", self._index),
+            web.get("/captions", self._panel),
             web.get("/config.json", self._config_json),
             web.get("/static/{path:.+}", self._file),
             web.get("/{path:.+}", self._file),
@@ -54,20 +56,23 @@ class Page:
     async def _index(self, _request: web.Request) -> web.StreamResponse:
         return self._answer("index.html")
 
+    async def _panel(self, _request: web.Request) -> web.StreamResponse:
+        return self._answer("captions.html", self._panel_headers)
+
     async def _file(self, request: web.Request) -> web.StreamResponse:
         return self._answer(request.match_info["path"])
 
     async def _config_json(self, _request: web.Request) -> web.Response:
         return web.json_response(self._config, headers={"Cache-Control": "no-cache"})
 
-    def _answer(self, path: str) -> web.StreamResponse:
+    def _answer(self, path: str, policy: Mapping[str, str] | None = None) -> web.StreamResponse:
         found = self._find(path)
         if found is None:
             raise web.HTTPNotFound
         # no-cache: kept by the browser, but asked about (ETag) each time; a new version of the
         # bridge is a new page at once.
         headers = {
-            **self._headers,
+            **(policy or self._headers),
             "Content-Type": _TYPES[found.suffix],
             "Cache-Control": "no-cache",
         }
@@ -95,6 +100,7 @@ def page_config(settings: Settings) -> dict[str, object]:
         # Somebody invited from elsewhere signs in at their own homeserver, from this page.
         "other_servers": bool(settings.federation.allow_servers),
         "languages": list(LANGUAGES),
+        "prefix": settings.conference.command_prefix,
         "version": version(),
     }
 
@@ -146,6 +152,23 @@ def security_headers(settings: Settings) -> Mapping[str, str]:
         "X-Frame-Options": "DENY",
         "Cross-Origin-Opener-Policy": "same-origin",
     }
+
+
+def panel_headers(settings: Settings) -> Mapping[str, str]:
+    """The same for the page of captions, which a room's client shows in a frame as a widget.
+
+    Nothing of it can be clicked to somebody's harm: it only shows, and it shows nothing to a page
+    around it that brings no proof of who reads.
+    """
+    headers = dict(security_headers(settings))
+    del headers["X-Frame-Options"]  # knows one origin or none; the policy counts where both stand
+    parents = " ".join(["'self'", *settings.web.widget_parents])
+    policy = headers["Content-Security-Policy"]
+    headers["Content-Security-Policy"] = policy.replace(
+        "frame-ancestors 'none'", f"frame-ancestors {parents}"
+    )
+    headers["Permissions-Policy"] = "camera=(), microphone=(), display-capture=()"
+    return headers
 
 
 def _origin(url: str) -> str:

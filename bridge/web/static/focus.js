@@ -17,8 +17,13 @@ export function readFocus({ sender, content = {}, origin_server_ts: sent = 0 }, 
 
 /** The media servers in use besides one's own, in the order of their names. */
 export function otherServices(events, own, now) {
-  const used = [...events].map((event) => readFocus(event, now)?.url).filter(Boolean);
-  const safe = new Set(used.filter((url) => url !== baseAddress(own) && asSafe(url, own)));
+  return safeServices([...events].map((event) => readFocus(event, now)?.url), own);
+}
+
+/** Of addresses that anybody may have named, those one may ask, without one's own. */
+export function safeServices(urls, own) {
+  const named = urls.filter((url) => typeof url === 'string').map(baseAddress);
+  const safe = new Set(named.filter((url) => url !== baseAddress(own) && asSafe(url, own)));
   return [...safe].sort().slice(0, MOST);
 }
 

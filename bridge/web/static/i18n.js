@@ -1,6 +1,7 @@
 // The page's sentences. French unless the browser, or the person, prefers English.
 import { fr } from './fr.js';
 import { en } from './en.js';
+import { keep, kept } from './kept.js';
 
 const CATALOGUES = { fr, en };
 const KEPT = 'colloque.language';
@@ -18,12 +19,12 @@ export function language() {
 
 /** The language chosen earlier on this device, else the browser's. */
 export function preferredLanguage() {
-  const kept = localStorage.getItem(KEPT);
-  return chooseLanguage(kept ? [kept] : navigator.languages ?? [navigator.language]);
+  const chosen = kept(KEPT, '');
+  return chooseLanguage(chosen ? [chosen] : navigator.languages ?? [navigator.language]);
 }
 
 export function keepLanguage(tag) {
-  localStorage.setItem(KEPT, tag);
+  keep(KEPT, tag);
 }
 
 /** Puts the whole document into a language: `data-i18n` is text, `data-i18n-label` aria-label. */

@@ -2,11 +2,11 @@
 //   #/                 the rooms of the signed-in person
 //   #/room/<room id>   that room (the link in chat)
 import { byId } from './dom.js';
-import { requestJson } from './http.js';
 import { keepLanguage, language, preferredLanguage, say, speak } from './i18n.js';
-import { Problem, asProblem, ofHttp } from './problems.js';
+import { Problem, asProblem } from './problems.js';
 import * as session from './session.js';
-import { Account, baseAddress, logInWithToken } from './matrix.js';
+import { Account } from './matrix.js';
+import { endSignOn, readConfig, roomOf } from './start.js';
 import { showSignIn } from './signin.js';
 import { showRooms } from './rooms.js';
 import { Lobby, readRoom } from './lobby.js';
@@ -32,30 +32,6 @@ async function start() {
   await route();
 }
 
-/** GET /config.json: {homeserver, server_name, livekit_service_url, other_servers, languages, version}. */
-async function readConfig() {
-  try {
-    const config = await requestJson('config.json');
-    return {
-      ...config,
-      homeserver: baseAddress(config.homeserver),
-      livekit_service_url: baseAddress(config.livekit_service_url),
-    };
-  } catch (error) {
-    throw ofHttp(error, 'page');
-  }
-}
-
-/** Ends a single sign-on where this address is its answer. @returns a session or null */
-async function endSignOn() {
-  const query = new URLSearchParams(location.search);
-  if (!query.has('loginToken')) return null;
-  const pending = session.endSso(query);
-  history.replaceState(null, '', location.pathname + (pending?.hash ?? ''));
-  if (!pending) throw new Problem('signOnRefused');
-  return logInWithToken(pending.homeserver, pending.token);
-}
-
 async function route() {
   const turn = ++app.turn;
   await leaveWhatIsOpen();
@@ -78,18 +54,6 @@ async function leaveWhatIsOpen() {
   const { conference } = app;
   app.conference = null;
   await conference?.leave();
-}
-
-/** The room id in an address; null where it names none; '' where it tries to. */
-function roomOf(hash) {
-  const [, id] = /^#\/room\/(.*)$/.exec(hash) ?? [];
-  if (id === undefined) return null;
-  try {
-    const roomId = decodeURIComponent(id.split('?')[0]);
-    return /^![^\s/]+$/.test(roomId) ? roomId : '';
-  } catch {
-    return '';
-  }
 }
 
 async function openRoom(roomId, turn) {

@@ -1,12 +1,10 @@
-// One view of index.html is shown at a time; the focus moves to its heading, so that keyboard and
+// One view of the page is shown at a time; the focus moves to its heading, so that keyboard and
 // screen reader users arrive where the page now is.
 import { byId } from './dom.js';
 
-const NAMES = ['wait', 'problem', 'sign-in', 'rooms', 'lobby', 'call', 'left'];
-
 /** Shows a view. @param {string} title of the browser tab, where it is not the view's heading */
 export function show(name, title) {
-  for (const other of NAMES) byId(`view-${other}`).hidden = other !== name;
+  for (const view of document.querySelectorAll('main > .view')) view.hidden = view.id !== `view-${name}`;
   document.body.dataset.view = name;
   const heading = byId(`view-${name}`).querySelector('h1');
   document.title = `${title ?? heading.textContent} – Colloque`;

@@ -30,7 +30,7 @@ from bridge.store.grants import Grant, Grants
 from bridge.store.inbox import Inbox
 from bridge.web.app import web_app
 from bridge.web.discovery import TRANSPORTS
-from bridge.web.page import page_config, security_headers
+from bridge.web.page import page_config, panel_headers, security_headers
 from tests.support.captions import quiet_feed
 from tests.support.library import archive_over
 
@@ -370,6 +370,36 @@ async def test_the_page_may_reach_what_it_needs_and_nothing_else(port: Port) -> 
     assert "camera=(self)" in headers["Permissions-Policy"]
 
 
+async def test_the_captions_page_alone_may_be_shown_in_a_clients_frame(port: Port) -> None:
+    status, text, headers = await port.get("/captions")
+    assert status == 200
+    assert 'src="captions_page.js"' in text
+    assert "frame-ancestors 'self' https:" in headers["Content-Security-Policy"]
+    assert "X-Frame-Options" not in headers
+    assert headers["Permissions-Policy"] == "camera=(), microphone=(), display-capture=()"
+    assert "script-src 'self'" in headers["Content-Security-Policy"]
+    for path in ("/", "/captions.html", "/captions_page.js"):
+        _, _, others = await port.get(path)
+        assert "frame-ancestors 'none'" in others["Content-Security-Policy"]
+        assert others["X-Frame-Options"] == "DENY"
+    own = Web(widget_parents=["https://element.example.org"])
+    policy = panel_headers(dataclasses.replace(Settings(), web=own))["Content-Security-Policy"]
+    assert "frame-ancestors 'self' https://element.example.org" in policy
+
+
+async def test_pages_of_other_sites_may_ask_for_captions_and_nothing_else(port: Port) -> None:
+    for path in ("/api/captions", "/api/session"):
+        async with port.http.options(port.url + path) as answer:
+            assert answer.status == 204
+            assert answer.headers["Access-Control-Allow-Origin"] == "*"
+            assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+            assert "Access-Control-Allow-Credentials" not in answer.headers
+    status, _, headers = await port.get("/api/captions?room=!r:example.org")
+    assert (status, headers["Access-Control-Allow-Origin"]) == (401, "*")
+    _, _, headers = await port.get("/api/something")
+    assert "Access-Control-Allow-Origin" not in headers
+
+
 def test_where_nobody_from_elsewhere_is_admitted_the_page_stays_at_home() -> None:
     closed = dataclasses.replace(Settings(), federation=Federation(allow_servers=[]))
     policy = security_headers(closed)["Content-Security-Policy"]
@@ -387,6 +417,7 @@ async def test_what_the_page_is_told(port: Port) -> None:
         "server_name": "example.org",
         "livekit_service_url": "https://call.example.org",
         "other_servers": True,
+        "prefix": "!visio",
         "languages": ["fr", "en"],
     }
     assert headers["Cache-Control"] == "no-cache"

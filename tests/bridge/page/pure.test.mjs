@@ -1,7 +1,7 @@
 // The page's logic that needs no document: run by `node --test` (test_page_logic.py calls it).
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CaptionModel, LINE_CHARS, MAX_BLOCKS, MAX_LINES, wrap } from '../../../bridge/web/static/caption_model.js';
+import { BACKLOG, CaptionModel, LINE_CHARS, MAX_LINES, wrap } from '../../../bridge/web/static/caption_model.js';
 import { initials, nameOf, userOf } from '../../../bridge/web/static/identity.js';
 import { fr } from '../../../bridge/web/static/fr.js';
 import { en } from '../../../bridge/web/static/en.js';
@@ -97,14 +97,34 @@ test('an interim taken back leaves nothing', () => {
   assert.equal(model.put(said('s2', ' '), 20), false);
 });
 
-test('one block a speaker, in the order they began, the most recent ones only', () => {
+test('all speakers share three lines, and each change of speaker begins a block', () => {
   const model = new CaptionModel();
-  for (const [at, speaker] of ['anne', 'bruno', 'chloé', 'denis'].entries()) {
-    model.put(said(`s${at}`, `ici ${speaker}`, true, speaker), at);
+  for (const [at, speaker] of ['anne', 'bruno', 'bruno', 'chloé'].entries()) {
+    model.put(said(`s${at}`, `${at} ${speaker}`, true, speaker), at);
   }
-  const shown = model.visible(10).map((block) => block.speaker);
-  assert.equal(shown.length, MAX_BLOCKS);
-  assert.deepEqual(shown, ['bruno', 'chloé', 'denis']);
+  const shown = (now) => model.visible(now).map(({ speaker, lines }) => [speaker, ...lines.map((line) => line.text)]);
+  assert.deepEqual(shown(10), [['anne', '0 anne'], ['bruno', '1 bruno', '2 bruno']]);
+  assert.deepEqual(shown(2010), [['bruno', '1 bruno', '2 bruno'], ['chloé', '3 chloé']]);
+});
+
+test('who speaks at the same time shares what the finals leave', () => {
+  const model = new CaptionModel();
+  model.put(said('s0', 'Oui.', true, 'anne'), 0);
+  model.visible(0);
+  model.put(said('s1', 'une phrase assez longue pour deux lignes de texte', false, 'bruno'), 10);
+  model.put(said('s2', 'moi aussi', false, 'chloé'), 20);
+  assert.deepEqual(texts(model, 20), [['Oui.'], ['lignes de texte'], ['moi aussi']]);
+  assert.equal(texts(model, 2000).flat().length, 3);
+  model.put(said('s2', '', false, 'chloé'), 2100);
+  assert.equal(texts(model, 2100)[0].length, 2);
+});
+
+test('a screen that falls behind gives its oldest lines to the log alone', () => {
+  const model = new CaptionModel();
+  for (let i = 0; i < 2 * BACKLOG; i += 1) model.put(said(`s${i}`, `ligne ${i}`), 0);
+  assert.deepEqual(texts(model, 0)[0][0], `ligne ${BACKLOG}`);
+  model.clear();
+  assert.deepEqual(texts(model, 0), []);
 });
 
 test('many segments are remembered in bounded memory', () => {

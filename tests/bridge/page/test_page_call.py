@@ -162,7 +162,7 @@ async def test_two_people_see_hear_and_read_each_other(
     for page in (alice, bob):
         await expect(page.locator("#captions .caption").first).to_be_visible(timeout=30_000)
         names = page.locator("#captions .caption-name")
-        assert set(await names.all_text_contents()) <= {"alice", "bob"}
+        assert set(await names.all_text_contents()) <= {"– alice", "– bob"}
         lines = await page.locator("#captions .line").all_text_contents()
         assert all(len(line) <= 36 for line in lines)
         assert await violations(page) == []

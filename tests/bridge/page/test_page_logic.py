@@ -12,7 +12,8 @@ import pytest
 
 WEB = Path(__file__).resolve().parents[3] / "bridge/web"
 STATIC = WEB / "static"
-HTML = (STATIC / "index.html").read_text(encoding="utf-8")
+PAGES = {"index.html": "main.js", "captions.html": "captions_page.js"}
+HTML = "".join((STATIC / page).read_text(encoding="utf-8") for page in PAGES)
 SCRIPTS = sorted(STATIC.glob("*.js"))
 CATALOGUES = {"fr.js", "en.js"}
 
@@ -26,10 +27,20 @@ class _Tags(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
-def _tags() -> list[tuple[str, dict[str, str | None]]]:
+def _tags(html: str = HTML) -> list[tuple[str, dict[str, str | None]]]:
     parser = _Tags()
-    parser.feed(HTML)
+    parser.feed(html)
     return parser.tags
+
+
+def _scripts_of(script: str) -> set[str]:
+    """A script and all it imports."""
+    found, new = set[str](), {script}
+    while new:
+        found |= new
+        code = "".join((STATIC / name).read_text(encoding="utf-8") for name in new)
+        new = set(re.findall(r"from '\./(\w+\.js)'", code)) - found
+    return found
 
 
 def _sentences() -> dict[str, str]:
@@ -61,12 +72,17 @@ def test_nothing_inline_and_nothing_from_elsewhere() -> None:
         assert "localStorage.setItem" not in code or "Token" not in code, script.name
 
 
-def test_ids_are_unique_and_those_asked_for_exist() -> None:
-    ids = [attributes["id"] for _, attributes in _tags() if "id" in attributes]
+@pytest.mark.parametrize("page", PAGES)
+def test_ids_are_unique_and_those_asked_for_exist(page: str) -> None:
+    tags = _tags((STATIC / page).read_text(encoding="utf-8"))
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
     assert len(ids) == len(set(ids))
-    for script in SCRIPTS:
-        for asked in re.findall(r"byId\('([^']+)'\)", script.read_text(encoding="utf-8")):
-            assert asked in ids, f"{script.name}: {asked}"
+    scripts = _scripts_of(PAGES[page])
+    assert scripts - {"vendor/livekit-client.js"}
+    for script in scripts:
+        code = (STATIC / script).read_text(encoding="utf-8")
+        for asked in re.findall(r"byId\('([^']+)'\)", code):
+            assert asked in ids, f"{script}: {asked}"
 
 
 def test_every_sentence_asked_for_exists_and_every_sentence_is_asked_for() -> None:
