@@ -59,10 +59,12 @@ from bridge.upkeep.indexing import Indexing
 from bridge.upkeep.janitor import Janitor
 from bridge.upkeep.leaves import Leaves
 from bridge.upkeep.media_keys import MediaKeys
+from bridge.upkeep.model import Model, open_model
 from bridge.upkeep.moderation import Hands, OtherSites
 from bridge.upkeep.own_key import OwnKey
 from bridge.upkeep.reconcile import Reconciler
 from bridge.upkeep.sites import Sites
+from bridge.upkeep.summaries import Summaries
 from bridge.web.app import web_app
 from bridge.web.archive import Archive
 from bridge.web.feed import Feed
@@ -101,6 +103,7 @@ class Bridge:
     rooms: Rooms
     reconciler: Reconciler
     errands: Errands
+    summaries: Summaries
     sites: Sites
     leaves: Leaves
     janitor: Janitor
@@ -125,6 +128,7 @@ class Bridge:
             self.sender.run(),
             self.reconciler.run(),
             self.errands.run(),
+            self.summaries.run(),
             self.sites.run(),
             self.leaves.run(),
             self.janitor.run(),
@@ -161,7 +165,12 @@ async def bridge_of(settings: Settings) -> AsyncIterator[Bridge]:
         crypto = await open_crypto(settings, granted, db, homeserver)
         delayed = DelayedEvents(homeserver, guarded, client_apis=settings.federation.client_apis)
         leaves = Leaves(stores.leaves, media, delayed)
-        yield _wired(settings, granted, key, stores, homeserver, media, openid, leaves, crypto)
+        model = open_model(settings)
+        if model:
+            stack.push_async_callback(model.close)
+        yield _wired(
+            settings, granted, key, stores, homeserver, media, openid, leaves, crypto, model
+        )
 
 
 def _wired(
@@ -174,6 +183,7 @@ def _wired(
     openid: OpenId,
     leaves: Leaves,
     crypto: Crypto | None,
+    model: Model | None,
 ) -> Bridge:
     house = House.of(
         settings, granted.bot(settings.homeserver.server_name), encryption=crypto is not None
@@ -241,6 +251,7 @@ def _wired(
         hands=hands,
         device_id=crypto.device_id if crypto else DEVICE_ID,
     )
+    summaries = Summaries(house, stores, model)
     errands = Errands(
         stores,
         hands,
@@ -249,6 +260,7 @@ def _wired(
         callout=callout,
         hangup=hangup,
         chat=Chat(house, stores.errands, homeserver, crypto=crypto),
+        summaries=summaries,
         take=rooms.take,
     )
     admission = Admission(
@@ -288,6 +300,7 @@ def _wired(
         rooms=rooms,
         reconciler=reconciler,
         errands=errands,
+        summaries=summaries,
         sites=sites,
         leaves=leaves,
         alias_rooms=alias_rooms,

@@ -208,6 +208,20 @@ class Transcripts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A language model that sums calls up, in rooms that wish for it. Off without `url`."""
+
+    url: str = _setting(
+        "",
+        "Base of an OpenAI-compatible API, https://llm.example.org/v1. What was said in a call is\n"
+        "sent there: choose one that keeps nothing.",
+    )
+    model: str = _setting("", "Name of the model there. It stands in every summary.")
+    api_key_file: str = _setting("", "File with the API's key, readable to the bridge alone.")
+    timeout_s: int = _setting(120, "Seconds that one request may take.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Federation:
     """What people of other homeservers may cause."""
 
@@ -258,6 +272,7 @@ class Settings:
     diarization: Diarization = _section(Diarization)
     conference: Conference = _section(Conference)
     transcripts: Transcripts = _section(Transcripts)
+    summary: Summary = _section(Summary)
     federation: Federation = _section(Federation)
     encryption: Encryption = _section(Encryption)
     data_dir: str = _setting("data", "Keys, sockets and process records of this bridge.")

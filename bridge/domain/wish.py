@@ -34,7 +34,8 @@ class Wish:
 
     `language` is that of sentences and documents; `spoken_language` (None: the same) is what the
     recognizer listens for. `locked`: nobody new comes in; `lobby`: newcomers wait until a moderator
-    admits them; `publish`: who may send sound and picture (bridge.domain.entry).
+    admits them; `publish`: who may send sound and picture (bridge.domain.entry). `summary`: a
+    machine sums up each call that has a transcript.
     """
 
     active: bool | None = None
@@ -46,6 +47,7 @@ class Wish:
     lobby: bool = False
     max_participants: int | None = None
     publish: Publish = "everyone"
+    summary: bool = False
     content: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """The event's content as it was read: the ground of the next one we write."""
 
@@ -91,6 +93,7 @@ def read(content: object, defaults: Wish) -> tuple[Wish, tuple[Problem, ...]]:
         lobby=bool(flag("lobby", False)),
         max_participants=_count(content.get("max_participants"), problems),
         publish=_publish(content.get("publish"), problems),
+        summary=bool(flag("summary", False)),
         content=dict(content),
     )
     return wish, tuple(problems)

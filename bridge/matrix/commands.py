@@ -33,12 +33,13 @@ Verb = Literal[
     "mute",
     "remove",
     "export",
+    "summary",
     "help",
     "unknown",
 ]
 
 VERBS: tuple[Verb, ...] = get_args(Verb)
-SWITCHED: frozenset[Verb] = frozenset({"captions", "transcript", "lobby"})
+SWITCHED: frozenset[Verb] = frozenset({"captions", "transcript", "lobby", "summary"})
 """Verbs that `on` or `off` follows."""
 
 # What stands under neither language is a word of both.
@@ -70,6 +71,7 @@ _WORDS: Mapping[Verb, Mapping[Language | None, tuple[str, ...]]] = {
     },
     "remove": {"en": ("remove",), "fr": ("retirer", "enlever")},
     "export": {None: ("export",), "fr": ("exporter",)},
+    "summary": {"en": ("summary", "summarize"), "fr": ("resume", "resumer", "synthese")},
     "help": {"en": ("help",), "fr": ("aide",), None: ("?", "")},
 }
 

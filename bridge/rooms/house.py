@@ -91,6 +91,8 @@ class House:
     """Of the hours that people read."""
     documents: tuple[DocumentForm, ...] = ()
     """The forms that a record is posted in."""
+    summary_model: str = ""
+    """Name of the model that sums calls up, '' where there is none."""
     encryption: bool = False
     """The bot reads and writes in encrypted rooms."""
 
@@ -126,6 +128,7 @@ class House:
             ),
             allow_servers=tuple(settings.federation.allow_servers),
             documents=tuple(dict.fromkeys(settings.transcripts.documents)),
+            summary_model=settings.summary.model if settings.summary.url else "",
             encryption=encryption,
         )
 

@@ -170,6 +170,18 @@ class Ledger(Saying):
         """The event that the call's thread hangs below, '' where it is not sent yet."""
         return await self.stores.outbox.event_id(timeline.root_txn(c), self.conn) or ""
 
+    async def is_summing_up(self, c: Conference) -> bool:
+        """Whether a model is at work on this call."""
+        errands = await self.stores.errands.of_room(self.room_id, self.conn)
+        return any(e.kind == "summary" and e.content["conference"] == c.id for e in errands)
+
+    async def shown_at(self, segment: str) -> str:
+        """The event that shows a segment's words, '' where there is none (yet)."""
+        message = await self.stores.shown.message_of(self.conn, segment)
+        if message is None:
+            return ""
+        return await self.stores.outbox.event_id(message.txn_id, self.conn) or ""
+
     async def errand(self, errand_id: str) -> Errand | None:
         """An errand that goes on."""
         return await self.stores.errands.get(self.conn, errand_id)
@@ -319,6 +331,11 @@ class Ledger(Saying):
 
     async def _documents(self, c: Conference, rev: int) -> None:
         self._rows += record.rows(c, await self.recorded(c), rev, self.house.documents)
+        # Once: after a correction or a deletion it is made again only when somebody asks.
+        if rev == 1 and self.wish.summary and self.house.summary_model:
+            asked_by_nobody = {"reply_to": "", "thread_root": "", "language": c.language}
+            content = {"conference": c.id, **asked_by_nobody}
+            await self._send("summary", f"summary:{c.id}", content)
 
     async def _keep_meetings(self) -> None:
         """What the snapshot will forget: the conferences that are over and have a record."""

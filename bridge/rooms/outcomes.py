@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from bridge.domain.happenings import RingAsked, RingFailed, RingReady
 from bridge.domain.policy import MODERATOR
 from bridge.matrix import wire
-from bridge.rooms import news, requests_record
+from bridge.rooms import news, requests_record, requests_summary
 from bridge.rooms.ledger import Ledger
 from bridge.store.errands import Errand
 
@@ -43,6 +43,9 @@ async def tell(ledger: Ledger, told: news.CameBack) -> None:
         return
     if errand.kind == "export" and told.outcome == "done":
         await requests_record.with_chat(ledger, errand)
+        return
+    if errand.kind == "summary":
+        await requests_summary.came_back(ledger, errand, told.outcome)
         return
     key = _SENTENCES[errand.kind, told.outcome]
     if key == "mute.done" and not told.count:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bridge.config import DocumentForm
 from bridge.domain import documents, transcript
-from bridge.domain.conference import Conference, to_json
+from bridge.domain.conference import Conference, from_json, read_conferences, to_json
 from bridge.domain.stays import Stay
 from bridge.domain.transcript import Spoken
 from bridge.matrix import timeline
@@ -67,6 +67,15 @@ async def load(
         room_name=room_name,
         now_ms=now_ms,
     )
+
+
+async def find(stores: Stores, room_id: str, conference: str) -> Conference | None:
+    """A call of a room, whether the room's snapshot still has it or not."""
+    for c in read_conferences(await stores.conferences.load(None, room_id)):
+        if c.id == conference:
+            return c
+    kept = await stores.meetings.get(conference)
+    return from_json(kept.snapshot) if kept is not None and kept.room_id == room_id else None
 
 
 def rows(

@@ -13,6 +13,7 @@ from bridge.rooms import requests_people as people
 from bridge.rooms import requests_record as papers
 from bridge.rooms import requests_ring as ringing
 from bridge.rooms import requests_settings as settings
+from bridge.rooms import requests_summary
 from bridge.rooms.asking import Asking
 from bridge.rooms.gather import Asked
 from bridge.rooms.ledger import Ledger
@@ -117,7 +118,7 @@ async def _unknown(asking: Asking) -> None:
     asking.say(key, word=asking.command.words, near=near)
 
 
-_DECIDED_EVERYWHERE: frozenset[Verb] = frozenset({"admit", "remove", "export"})
+_DECIDED_EVERYWHERE: frozenset[Verb] = frozenset({"admit", "remove", "export", "summary"})
 """Each site gives the tokens of its own media server: who comes in there is decided there too.
 And a call's record is where its card is, whoever asks for it."""
 
@@ -138,6 +139,7 @@ _VERBS: Mapping[Verb, Callable[[Asking], Awaitable[None]]] = {
     "publish": settings.publish,
     "max": settings.most,
     "export": papers.export,
+    "summary": requests_summary.summary,
     "status": _status,
     "who": _who,
     "help": _help,

@@ -50,6 +50,18 @@ async def lobby(asking: Asking) -> None:
         asking.say("lobby.on" if asking.command.switch else "lobby.off")
 
 
+async def summary(asking: Asking) -> None:
+    """`summary on`, `résumé off`: a machine's summary after each call with a transcript."""
+    if asking.command.switch is None:
+        _how(asking, "summary", asking.ledger.wish.summary)
+    elif asking.command.switch and not asking.ledger.house.summary_model:
+        asking.say("summary.unconfigured")
+    elif asking.may_change_wish():
+        await _write(asking, "summary", asking.command.switch)
+        model = asking.ledger.house.summary_model
+        asking.say("summary.on" if asking.command.switch else "summary.off", model=model)
+
+
 async def lock(asking: Asking) -> None:
     """`lock`, `verrouiller`."""
     await _lock(asking, locked=True)

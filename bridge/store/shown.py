@@ -62,9 +62,10 @@ class Shown:
         return [row["txn_id"] for row in rows]
 
     async def documents_of(self, conn: Connection, conference: str) -> list[str]:
-        """The documents of a conference that were posted or wait, by transaction id."""
+        """Documents and summaries of a conference that were posted or wait, by transaction id."""
         rows = await conn.fetch(
-            "SELECT txn_id FROM outbox WHERE txn_id LIKE $1 AND kind = 'file' ORDER BY seq",
+            "SELECT txn_id FROM outbox WHERE txn_id LIKE $1 AND kind IN ('file', 'message')"
+            " ORDER BY seq",
             f"doc:{conference}:%",
         )
         return [row["txn_id"] for row in rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bridge.text.en_documents import DOCUMENTS
+from bridge.text.en_summary import SUMMARY
 
 SENTENCES: dict[str, str] = {
     # Small words
@@ -43,6 +44,7 @@ SENTENCES: dict[str, str] = {
     "card.recorded": "Transcript in the thread: {utterances}",
     "card.more": "{names} and {count} more",
     **DOCUMENTS,
+    **SUMMARY,
     # Answers to commands
     "hello": "Hello, I run video conferences in this room; type {prefix} help.",
     "hello.direct": (
@@ -71,6 +73,7 @@ SENTENCES: dict[str, str] = {
         "What is written down\n"
         "{prefix} captions on / off: captions on screen\n"
         "{prefix} transcript on / off: what is said, in this room\n"
+        "{prefix} summary: have a machine sum the call up; {prefix} summary on / off\n"
         "{prefix} export odt: the call’s document (md, odt, docx, vtt, srt, json, csv)\n"
         "{prefix} language en / fr: language of my sentences\n"
         "{prefix} language spoken en-GB: language that is spoken\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bridge.text.fr_documents import DOCUMENTS
+from bridge.text.fr_summary import SUMMARY
 
 SENTENCES: dict[str, str] = {
     # Small words
@@ -43,6 +44,7 @@ SENTENCES: dict[str, str] = {
     "card.recorded": "Transcription dans le fil : {utterances}",
     "card.more": "{names} et {count} autres",
     **DOCUMENTS,
+    **SUMMARY,
     # Answers to commands
     "hello": "Bonjour, je lance des visioconférences dans ce salon ; tapez {prefix} help.",
     "hello.direct": (
@@ -72,6 +74,7 @@ SENTENCES: dict[str, str] = {
         "Ce qui est écrit\n"
         "{prefix} sous-titres on / off : sous-titres à l’écran\n"
         "{prefix} transcription on / off : ce qui est dit, dans ce salon\n"
+        "{prefix} résumé : faire résumer l’appel par une machine ; {prefix} résumé on / off\n"
         "{prefix} exporter odt : le document de l’appel (md, odt, docx, vtt, srt, json, csv)\n"
         "{prefix} langue fr / en : langue de mes phrases\n"
         "{prefix} langue parlée fr : langue dans laquelle on parle\n"

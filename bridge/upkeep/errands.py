@@ -25,6 +25,7 @@ from bridge.upkeep.callout import CallOut
 from bridge.upkeep.chat import Chat
 from bridge.upkeep.hangup import HangUp
 from bridge.upkeep.moderation import Hands, OtherSites
+from bridge.upkeep.summaries import Summaries
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Errands:
         hangup: HangUp,
         take: Callable[[Sequence[Any]], Any],
         chat: Chat,
+        summaries: Summaries,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         look_s: float = LOOK_S,
     ) -> None:
@@ -75,6 +77,7 @@ class Errands:
             "ring": callout.carry_out,
             "hangup": hangup.carry_out,
             "export": chat.carry_out,
+            "summary": summaries.carry_out,
         }
 
     def wake(self, room_ids: Iterable[str]) -> None:

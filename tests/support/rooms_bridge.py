@@ -31,6 +31,7 @@ from bridge.upkeep.hearing import Hearing, ScribeAccess, encrypted_calls
 from bridge.upkeep.media_keys import MediaKeys
 from bridge.upkeep.moderation import Hands, OtherSites
 from bridge.upkeep.reconcile import Reconciler
+from bridge.upkeep.summaries import Summaries
 from tests.support.rooms_world import Bell, NoLinks, StandInMedia, StandInScribe
 from tests.support.synapse import Synapse, free_ports
 
@@ -108,6 +109,7 @@ class Bridge:
             callout=CallOut(house, self.stores, place),
             hangup=HangUp(house, self.stores, homeserver, hold_ms=500),
             chat=Chat(house, self.stores.errands, homeserver),
+            summaries=Summaries(house, self.stores, None),
             take=self.rooms.take,
         )
         self.entrance = Entrance(house, self.stores, homeserver, take=self.rooms.take)

@@ -18,7 +18,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from bridge.config import Conference, Database, Federation, Homeserver, Settings, Web
+from bridge.config import Conference, Database, Federation, Homeserver, Settings, Summary, Web
 from bridge.domain.conference import read_conferences
 from bridge.errors import Unavailable
 from bridge.ids import media_room
@@ -42,11 +42,13 @@ from bridge.upkeep.janitor import Janitor
 from bridge.upkeep.media_keys import MediaKeys
 from bridge.upkeep.moderation import Hands, Links, OtherSites
 from bridge.upkeep.reconcile import Reconciler
+from bridge.upkeep.summaries import Summaries
 
 ROOM = "!room"
 BOT = "@visio:a"
 ALICE, BOB, EVE = "@alice:a", "@bob:b", "@eve:evil.example"
 MEDIA = media_room(ROOM)
+
 T0 = 1_700_000_000_000
 
 SETTINGS = Settings(
@@ -54,6 +56,7 @@ SETTINGS = Settings(
     web=Web(public_url="https://visio.a"),
     conference=Conference(language="en", empty_timeout_s=60, ring_s=40),
     federation=Federation(allow_servers=["a", "b"]),
+    summary=Summary(url="http://model.example/v1", model="petit-1"),
 )
 
 
@@ -370,6 +373,7 @@ class World:
         )
         self.hands = Hands(self.stores, self.media)
         self.links: Links = NoLinks()
+        self.summaries = Summaries(self.house, self.stores, None)
         self.errands = Errands(
             self.stores,
             self.hands,
@@ -378,6 +382,7 @@ class World:
             callout=CallOut(self.house, self.stores, self.own, clock_ms=lambda: self.now_ms),
             hangup=HangUp(self.house, self.stores, self.homeserver, clock_ms=lambda: self.now_ms),
             chat=Chat(self.house, self.stores.errands, self.homeserver),
+            summaries=self.summaries,
             take=self.rooms.take,
             clock_ms=lambda: self.now_ms,
             look_s=0.05,
