@@ -214,8 +214,7 @@ def _wired(
         service_url=house.service_url,
         sessions=lambda: link.sessions,
         wake=lambda room_ids: reconciler.wake(room_ids),
-        shown=settings.web.captions != "off",
-        encrypted=settings.web.captions == "all",
+        shows=lambda conference: house.shows_captions(encrypted=conference.encrypted),
     )
     own = OwnMembership(
         homeserver, house.service_url, device_id=crypto.device_id if crypto else DEVICE_ID

@@ -17,11 +17,15 @@ SHOWN_NAMES = 12
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a room's call is held: the join page's address, the site, and its readers' hour."""
+    """Where a room's call is held: the join page's address, the site, and its readers' hour.
+
+    `captions`: where its captions are read beside it, '' where they are not.
+    """
 
     link: str
     site: str
     zone: tzinfo = UTC
+    captions: str = ""
 
 
 def words(c: Conference, place: Place) -> tuple[str, str]:
@@ -35,8 +39,9 @@ def words(c: Conference, place: Place) -> tuple[str, str]:
     client = say("card.join_client", language)
     label = escape(say("card.join_here", language, site=place.site))
     linked = f'<a href="{escape(place.link)}">{label}</a>'
-    html = "<br>".join([_html(lines), linked, escape(client)])
-    return "\n".join([*lines, join, client]), html
+    beside, beside_html = _captions(c, place)
+    html = "<br>".join([_html(lines), linked, escape(client), *beside_html])
+    return "\n".join([*lines, join, client, *beside]), html
 
 
 def names(stays: Sequence[Stay], language: Language) -> str:
@@ -61,6 +66,15 @@ def _going(c: Conference, place: Place) -> list[str]:
     elif c.lobby:
         lines.append(say("card.lobby", language))
     return lines
+
+
+def _captions(c: Conference, place: Place) -> tuple[list[str], list[str]]:
+    """Where captions are read beside the call, as text and as HTML."""
+    if not place.captions:
+        return [], []
+    label = escape(say("card.captions_here", c.language))
+    linked = f'<a href="{escape(place.captions)}">{label}</a>'
+    return [say("card.captions_beside", c.language, link=place.captions)], [linked]
 
 
 def _record(c: Conference, place: Place) -> list[str]:

@@ -34,12 +34,13 @@ Verb = Literal[
     "remove",
     "export",
     "summary",
+    "panel",
     "help",
     "unknown",
 ]
 
 VERBS: tuple[Verb, ...] = get_args(Verb)
-SWITCHED: frozenset[Verb] = frozenset({"captions", "transcript", "lobby", "summary"})
+SWITCHED: frozenset[Verb] = frozenset({"captions", "transcript", "lobby", "summary", "panel"})
 """Verbs that `on` or `off` follows."""
 
 # What stands under neither language is a word of both.
@@ -55,6 +56,7 @@ _WORDS: Mapping[Verb, Mapping[Language | None, tuple[str, ...]]] = {
         "fr": ("sous-titres", "sous titres", "sous-titrage"),
     },
     "transcript": {"en": ("transcript",), "fr": ("transcrire",), None: ("transcription",)},
+    "panel": {"en": ("panel",), "fr": ("panneau",)},
     "language": {"en": ("language",), "fr": ("langue",)},
     "lock": {"en": ("lock",), "fr": ("verrouiller", "fermer")},
     "unlock": {"en": ("unlock",), "fr": ("deverrouiller", "ouvrir")},

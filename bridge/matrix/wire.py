@@ -61,6 +61,8 @@ type of the event it schedules there and withdraws."""
 RTC_SLOT = "org.matrix.msc4143.rtc.slot"
 """State, key "m.call#ROOM": whether the room has a place for calls (MSC4143)."""
 
+WIDGET = "im.vector.modular.widgets"
+"""State, key: the widget's id: a page shown in the room (Element's name for `m.widget`)."""
 RTC_NOTIFICATION = "org.matrix.msc4075.rtc.notification"
 """Message: calls people into a call, refers to a membership of it (MSC4075)."""
 RTC_DECLINE = "org.matrix.msc4310.rtc.decline"

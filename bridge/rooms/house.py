@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
+from typing import Literal
 
 from bridge.config import DocumentForm, Settings, zone_of
 from bridge.domain import entry
-from bridge.domain.conference import Rules
+from bridge.domain.conference import Conference, Rules
 from bridge.domain.membership import normal
 from bridge.domain.policy import server_admitted
 from bridge.domain.wish import Wish
 from bridge.ids import server_of
-from bridge.matrix import timeline, wire
+from bridge.matrix import panel, timeline, wire
 from bridge.matrix.card import Place
 from bridge.store.alias_rooms import AliasRooms
 from bridge.store.conferences import Conferences
@@ -95,6 +96,8 @@ class House:
     """Name of the model that sums calls up, '' where there is none."""
     encryption: bool = False
     """The bot reads and writes in encrypted rooms."""
+    captions: Literal["all", "unencrypted", "off"] = "all"
+    """Of which calls captions are shown beside the call."""
 
     @property
     def named(self) -> dict[str, str]:
@@ -130,6 +133,7 @@ class House:
             documents=tuple(dict.fromkeys(settings.transcripts.documents)),
             summary_model=settings.summary.model if settings.summary.url else "",
             encryption=encryption,
+            captions=settings.web.captions,
         )
 
     def admits(self, user_id: str) -> bool:
@@ -145,9 +149,15 @@ class House:
         """The site's token service, as memberships name it."""
         return normal(self.public_url)
 
-    def place(self, room_id: str) -> Place:
+    def place(self, room_id: str, conference: Conference) -> Place:
         """Where the room's call is held, for its card."""
-        return Place(self.link(room_id), self.server_name, self.zone)
+        shown = conference.captions and self.shows_captions(encrypted=conference.encrypted)
+        beside = panel.link(self.public_url, room_id) if shown else ""
+        return Place(self.link(room_id), self.server_name, self.zone, beside)
+
+    def shows_captions(self, *, encrypted: bool) -> bool:
+        """Whether captions of such calls may be read beside them."""
+        return self.captions == "all" or (self.captions == "unencrypted" and not encrypted)
 
     def link(self, room_id: str) -> str:
         """Address of the room's call in the join page."""

@@ -9,6 +9,7 @@ from bridge.domain import happenings, policy
 from bridge.ids import server_of
 from bridge.matrix import card
 from bridge.matrix.commands import Verb
+from bridge.rooms import requests_panel as panel
 from bridge.rooms import requests_people as people
 from bridge.rooms import requests_record as papers
 from bridge.rooms import requests_ring as ringing
@@ -140,6 +141,7 @@ _VERBS: Mapping[Verb, Callable[[Asking], Awaitable[None]]] = {
     "max": settings.most,
     "export": papers.export,
     "summary": requests_summary.summary,
+    "panel": panel.show,
     "status": _status,
     "who": _who,
     "help": _help,

@@ -87,11 +87,15 @@ class Saying:
         self.facts = replace(self.facts, wish=content)
         self._state(wire.CONFERENCE, "", content, self._own_txn("wish"))
 
+    def write_widget(self, widget_id: str, content: dict[str, Any]) -> None:
+        """Put a page into the room, or take it out with an empty content."""
+        self._state(wire.WIDGET, widget_id, content, self._own_txn("widget"))
+
     # ---- a conference, shown
 
     def _card(self, conference: Conference) -> None:
         txn = timeline.card_txn(conference.id, conference.card_rev)
-        self._message(txn, timeline.card(conference, self.house.place(self.room_id)))
+        self._message(txn, timeline.card(conference, self.house.place(self.room_id, conference)))
 
     def _retire_card(self, conference: Conference, first: int, *, redact: bool) -> None:
         txn = timeline.card_txn(conference.id, conference.card_rev)

@@ -39,6 +39,8 @@ SENTENCES: dict[str, str] = {
     "card.no_one_came": "Nobody joined the call.",
     "card.lasted": "Duration: {duration}",
     "card.captions": "Captions: {state}",
+    "card.captions_here": "Captions beside the call",
+    "card.captions_beside": "Captions beside the call: {link}",
     "card.transcript": "Transcript: {state}",
     "card.transcript_notice": "What is said is transcribed in the thread below.",
     "card.recorded": "Transcript in the thread: {utterances}",
@@ -72,6 +74,7 @@ SENTENCES: dict[str, str] = {
         "\n"
         "What is written down\n"
         "{prefix} captions on / off: captions on screen\n"
+        "{prefix} panel: captions beside the call (on / off: in this room)\n"
         "{prefix} transcript on / off: what is said, in this room\n"
         "{prefix} summary: have a machine sum the call up; {prefix} summary on / off\n"
         "{prefix} export odt: the call’s document (md, odt, docx, vtt, srt, json, csv)\n"
@@ -132,6 +135,30 @@ SENTENCES: dict[str, str] = {
     "captions.encrypted": (
         "This room is encrypted, and so is the sound of its calls: I show no captions here. The "
         "administrator of {server} can switch encryption on for me."
+    ),
+    "panel.name": "Captions",
+    "panel.link": "Captions beside the call, for members of this room: {link}",
+    "panel.argument": (
+        "To have them in this room, in Element on a computer: {prefix} panel on. To take them out: "
+        "{prefix} panel off."
+    ),
+    "panel.on": (
+        "The captions panel is in this room: in Element on a computer, open the room’s information "
+        "and choose it among the extensions. To take it out: {prefix} panel off."
+    ),
+    "panel.off": "The captions panel is no longer in this room.",
+    "panel.refused": (
+        "Only who has power level {level} in this room can put the panel here or take it out. "
+        "Please ask one of them; {prefix} panel gives its address to everybody."
+    ),
+    "panel.power": (
+        "I may not do that: I need power level {level} in this room (for {event_type}). A "
+        "moderator can give it to me in the room’s settings; {prefix} panel gives the address of "
+        "the captions all the same."
+    ),
+    "panel.forbidden": (
+        "This service shows no captions beside the calls of this room. They are on the join page "
+        "of the call; the administrator of {server} can change that."
     ),
     "transcript.now": "Transcript: {state}.",
     "transcript.on": "The transcript is on: what is said will be written in this room.",

@@ -39,6 +39,8 @@ SENTENCES: dict[str, str] = {
     "card.no_one_came": "Personne n’a rejoint l’appel.",
     "card.lasted": "Durée : {duration}",
     "card.captions": "Sous-titres : {state}",
+    "card.captions_here": "Sous-titres à côté de l’appel",
+    "card.captions_beside": "Sous-titres à côté de l’appel : {link}",
     "card.transcript": "Transcription : {state}",
     "card.transcript_notice": "Ce qui est dit est transcrit dans le fil ci-dessous.",
     "card.recorded": "Transcription dans le fil : {utterances}",
@@ -73,6 +75,7 @@ SENTENCES: dict[str, str] = {
         "\n"
         "Ce qui est écrit\n"
         "{prefix} sous-titres on / off : sous-titres à l’écran\n"
+        "{prefix} panneau : sous-titres à côté de l’appel (oui / non : dans ce salon)\n"
         "{prefix} transcription on / off : ce qui est dit, dans ce salon\n"
         "{prefix} résumé : faire résumer l’appel par une machine ; {prefix} résumé on / off\n"
         "{prefix} exporter odt : le document de l’appel (md, odt, docx, vtt, srt, json, csv)\n"
@@ -138,6 +141,32 @@ SENTENCES: dict[str, str] = {
     "captions.encrypted": (
         "Ce salon est chiffré, et le son de ses appels aussi : je n’y affiche pas de sous-titres. "
         "L’administrateur de {server} peut activer le chiffrement pour moi."
+    ),
+    "panel.name": "Sous-titres",
+    "panel.link": "Les sous-titres à côté de l’appel, pour les membres de ce salon : {link}",
+    "panel.argument": (
+        "Pour les avoir dans ce salon, dans Element sur ordinateur : {prefix} panneau oui. Pour "
+        "les en retirer : {prefix} panneau non."
+    ),
+    "panel.on": (
+        "Le panneau de sous-titres est dans ce salon : dans Element sur ordinateur, ouvrez les "
+        "informations du salon et choisissez-le parmi les extensions. Pour le retirer : "
+        "{prefix} panneau non."
+    ),
+    "panel.off": "Le panneau de sous-titres n’est plus dans ce salon.",
+    "panel.refused": (
+        "Seules les personnes qui ont le niveau de pouvoir {level} dans ce salon peuvent y mettre "
+        "le panneau ou l’en retirer. Adressez-vous à l’une d’elles ; {prefix} panneau en donne "
+        "l’adresse à tout le monde."
+    ),
+    "panel.power": (
+        "Je n’en ai pas le droit : il me faut le niveau de pouvoir {level} dans ce salon (pour "
+        "{event_type}). Un modérateur peut me le donner dans les paramètres du salon ; {prefix} "
+        "panneau donne quand même l’adresse des sous-titres."
+    ),
+    "panel.forbidden": (
+        "Ce service ne montre pas de sous-titres à côté des appels de ce salon. Ils sont sur la "
+        "page de visioconférence ; l’administrateur de {server} peut changer cela."
     ),
     "transcript.now": "Transcription : {state}.",
     "transcript.on": "La transcription est activée : ce qui est dit sera écrit dans ce salon.",

@@ -65,8 +65,7 @@ class Feed:
     """Owner of the channels; `run()` looks after them until cancelled.
 
     `sessions`: the scribe's, by conference. `wake`: told the rooms whose scribe must be told
-    something else. `shown`: whether this bridge shows captions in a browser; `encrypted`: those of
-    encrypted calls too.
+    something else. `shows`: whether a call's captions may be read beside it.
     """
 
     def __init__(
@@ -77,8 +76,7 @@ class Feed:
         service_url: str,
         sessions: Callable[[], Mapping[str, str]],
         wake: Callable[[Iterable[str]], None],
-        shown: bool = True,
-        encrypted: bool = True,
+        shows: Callable[[Conference], bool],
         clock: Callable[[], float] = time.monotonic,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         look_s: float = LOOK_S,
@@ -90,8 +88,7 @@ class Feed:
         self._service_url = normal(service_url)
         self._sessions = sessions
         self._tell_scribe = wake
-        self._shown = shown
-        self._encrypted = encrypted
+        self._shows = shows
         self._clock = clock
         self._clock_ms = clock_ms
         self._channels: dict[str, Channel] = {}
@@ -260,9 +257,7 @@ class Feed:
             return "no_call"
         if not conference.captions:
             return "off"
-        return (
-            "on" if self._shown and (self._encrypted or not conference.encrypted) else "forbidden"
-        )
+        return "on" if self._shows(conference) else "forbidden"
 
     def _turn(self, room_id: str, channel: Channel, state: State) -> None:
         """Take over a state; another call, or captions that went off, leave nothing behind."""

@@ -26,6 +26,7 @@ def quiet_feed(db: Database) -> Feed:
         service_url="https://visio.example",
         sessions=dict,
         wake=lambda rooms: None,
+        shows=lambda conference: True,
     )
 
 

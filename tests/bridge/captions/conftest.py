@@ -149,7 +149,7 @@ async def screening(worlds: Worlds) -> AsyncIterator[Screening]:
         service_url="https://visio.a",
         sessions=lambda: {"conf-0": "listening"},
         wake=woken.extend,
-        encrypted=False,
+        shows=lambda conference: not conference.encrypted,
         clock=lambda: made[0].now if made else 0.0,
         clock_ms=lambda: int(world.now_ms + (made[0].now if made else 0.0) * 1000),
         look_s=0.05,
