@@ -77,10 +77,24 @@ class Ear:
     async def _answer(self) -> None:
         # The ids of each hearing of a track are its own, so they never meet, whatever restarts.
         voice = Voice(secrets.token_hex(6))
-        async for event in self._stream:
-            piece = voice.take(event, monotonic_ms())
-            if piece is not None:
-                await self._tell(piece, self)
+        events = aiter(self._stream)
+        coming = asyncio.ensure_future(anext(events, None))
+        try:
+            while True:
+                wait_ms = voice.wait_ms(monotonic_ms())
+                limit = None if wait_ms is None else wait_ms / 1000
+                await asyncio.wait({coming}, timeout=limit)
+                if not coming.done():
+                    piece = voice.due(monotonic_ms())
+                elif (event := coming.result()) is None:
+                    return
+                else:
+                    piece = voice.take(event, monotonic_ms())
+                    coming = asyncio.ensure_future(anext(events, None))
+                if piece is not None:
+                    await self._tell(piece, self)
+        finally:
+            coming.cancel()
 
 
 Tell = Callable[[Piece, Ear], Awaitable[None]]

@@ -47,6 +47,7 @@ class Voice:
         self._number = 0
         self._interims: deque[tuple[str, ...]] = deque(maxlen=STEADY)
         self._shown: tuple[str, ...] = ()
+        self._withheld: Interim | None = None
         self._shown_at_ms = -CAPTION_MS
 
     def take(self, event: Event, now_ms: int) -> Piece | None:
@@ -55,18 +56,40 @@ class Voice:
             return self._interim(event, now_ms)
         self._interims.clear()
         self._shown = ()
+        self._withheld = None
         return self._gap(event) if isinstance(event, Gap) else self._final(event)
+
+    def wait_ms(self, now_ms: int) -> int | None:
+        """Until `due` has something to show; None: it has nothing."""
+        if self._withheld is None:
+            return None
+        return max(0, self._shown_at_ms + CAPTION_MS - now_ms)
+
+    def due(self, now_ms: int) -> Piece | None:
+        """Words that came too soon after those shown before."""
+        return None if self._withheld is None else self._render(self._withheld, now_ms)
 
     def _interim(self, event: Interim, now_ms: int) -> Piece | None:
         self._interims.append(event.words)
-        steady = agreed(tuple(self._interims)) if len(self._interims) == STEADY else ()
+        steady = event.words if event.sure else self._agreed()
         # Words once shown are not taken away again before the final text.
-        if len(steady) <= len(self._shown) or now_ms - self._shown_at_ms < CAPTION_MS:
+        if len(steady) <= len(self._shown):
+            self._withheld = None
             return None
-        self._shown, self._shown_at_ms = steady, now_ms
-        start = milliseconds(event.start)
-        piece = self._piece(" ".join(steady), start, start, final=False)
-        return replace(piece, language=event.language)
+        return self._render(replace(event, words=steady), now_ms)
+
+    def _agreed(self) -> tuple[str, ...]:
+        return agreed(tuple(self._interims)) if len(self._interims) == STEADY else ()
+
+    def _render(self, steady: Interim, now_ms: int) -> Piece | None:
+        early = now_ms - self._shown_at_ms < CAPTION_MS
+        self._withheld = steady if early else None
+        if early:
+            return None
+        self._shown, self._shown_at_ms = steady.words, now_ms
+        start = milliseconds(steady.start)
+        piece = self._piece(" ".join(steady.words), start, start, final=False)
+        return replace(piece, language=steady.language)
 
     def _final(self, event: Final) -> Piece | None:
         if not event.words:

@@ -8,6 +8,7 @@ Faults on demand: see `Faults`.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,18 +27,21 @@ KEY = "public_token"
 
 @dataclass(frozen=True)
 class Heard:
-    """A word that begins in frame `start`; it is told `tokens` steps after its delay."""
+    """A word that begins in frame `start` and ends in `end`: told when the delay is over.
+
+    The model itself may tell a word before it has ended; here it never does, which is later.
+    """
 
     text: str
     start: int
-    tokens: int
+    end: int
 
 
 class Hearing(Protocol):
     """Understands one connection, frame by frame."""
 
-    def frame(self, number: int, samples: Any) -> Heard | None:
-        """A word that begins in this frame."""
+    def frame(self, number: int, samples: Any) -> list[Heard]:
+        """Words that are understood with this frame."""
 
 
 class Tones:
@@ -46,10 +50,11 @@ class Tones:
     def __init__(self) -> None:
         self._last: str | None = None
 
-    def frame(self, number: int, samples: Any) -> Heard | None:
+    def frame(self, number: int, samples: Any) -> list[Heard]:
         word, last = tones.heard(samples, RATE), self._last
         self._last = word
-        return Heard(word, number, 2) if word is not None and word != last else None
+        begins = word is not None and word != last
+        return [Heard(word, number, number + 2)] if word is not None and begins else []
 
 
 @dataclass
@@ -80,7 +85,6 @@ class Channel:
     steps: int = 0
     words: deque[Heard] = field(default_factory=deque)
     begun: Heard | None = None
-    tokens: int = 0
     unended: bool = False
     last_stop: float = 0.0
     close_at: int | None = None
@@ -102,6 +106,8 @@ class MoshiServer:
         self.faults = Faults()
         self.connections = 0
         self.keys: list[str] = []
+        self.told: list[tuple[float, str]] = []
+        """When each word was told, on the monotonic clock."""
         self.channels: list[Channel] = []
         self._hearing = hearing
         self._delay = delay
@@ -201,9 +207,7 @@ class MoshiServer:
         return True
 
     async def _decode(self, channel: Channel, frame: Any) -> None:
-        word = channel.hearing.frame(channel.steps, frame)
-        if word is not None:
-            channel.words.append(word)
+        channel.words += channel.hearing.frame(channel.steps, frame)
         channel.steps += 1
         if self._heads:
             pause = 0.9 if not channel.words and channel.begun is None else 0.1
@@ -217,18 +221,17 @@ class MoshiServer:
         """The text token of this step, about the frame `delay` steps ago."""
         at = channel.steps - self._delay
         begins = bool(channel.words) and channel.words[0].start <= at
-        if channel.begun is not None:
-            channel.tokens += 1
-            if begins or channel.tokens > channel.begun.tokens:
-                word = {"type": "Word", "text": channel.begun.text, "start_time": channel.last_stop}
-                await self._send(channel, word)
-                channel.begun, channel.unended = None, True
+        if channel.begun is not None and (begins or channel.begun.end <= at):
+            word = {"type": "Word", "text": channel.begun.text, "start_time": channel.last_stop}
+            self.told.append((time.monotonic(), channel.begun.text))
+            await self._send(channel, word)
+            channel.begun, channel.unended = None, True
         if begins and channel.begun is None:
             stop = max(0, at) / PER_S
             if channel.unended:
                 await self._send(channel, {"type": "EndWord", "stop_time": stop})
                 channel.unended = False
-            channel.begun, channel.tokens, channel.last_stop = channel.words.popleft(), 0, stop
+            channel.begun, channel.last_stop = channel.words.popleft(), stop
 
     async def _return_markers(self) -> None:
         waiting, self._markers = self._markers, []

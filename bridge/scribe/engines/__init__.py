@@ -44,11 +44,15 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Interim:
-    """The words understood so far of the utterance that began at `start`; may change."""
+    """The words understood so far of the utterance that began at `start`; may change.
+
+    `sure`: they do not: more are added, until the `Final` has them all.
+    """
 
     start: int
     words: tuple[str, ...]
     language: str = ""
+    sure: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -389,7 +389,8 @@ class RemoteStream:
         self._segments(self._sentences.word(word))
         words = self._sentences.pending
         if words:
-            self._emit(Interim(words[0].start, tuple(word.text for word in words)))
+            texts = tuple(word.text for word in words)
+            self._emit(Interim(words[0].start, texts, sure=True))
 
     def _segments(self, segments: list[Segment]) -> None:
         for words in segments:

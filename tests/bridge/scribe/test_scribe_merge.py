@@ -86,3 +86,36 @@ def test_agreed_stops_at_the_first_difference_or_the_shortest() -> None:
     assert agreed((("a", "b", "c"), ("a", "b"), ("a", "b", "d"))) == ("a", "b")
     assert agreed((("a", "x"), ("b", "x"))) == ()
     assert agreed(()) == ()
+
+
+def test_words_that_stay_are_shown_when_they_come() -> None:
+    voice = Voice("p")
+    piece = voice.take(Interim(16_000, ("good",), language="en", sure=True), 0)
+    assert piece is not None
+    assert (piece.text, piece.language, piece.final) == ("good", "en", False)
+
+
+def test_what_came_too_soon_is_shown_when_its_time_has_come() -> None:
+    voice = Voice("p")
+    assert voice.wait_ms(0) is None
+    assert voice.due(0) is None
+    assert voice.take(Interim(0, ("good",), sure=True), 1000) is not None
+    assert voice.take(Interim(0, ("good", "morning"), sure=True), 1100) is None
+    assert voice.wait_ms(1100) == 150
+    assert voice.due(1200) is None
+    piece = voice.due(1250)
+    assert piece is not None
+    assert piece.text == "good morning"
+    assert voice.wait_ms(1250) is None
+    assert voice.due(2000) is None
+
+
+def test_what_was_withheld_is_forgotten_with_what_takes_it_back_or_ends_it() -> None:
+    voice = Voice("p")
+    assert voice.take(Interim(0, ("a",), sure=True), 0) is not None
+    assert voice.take(Interim(0, ("a", "b"), sure=True), 10) is None
+    assert voice.take(Interim(0, ("a",), sure=True), 20) is None
+    assert voice.wait_ms(20) is None
+    assert voice.take(Interim(0, ("a", "b"), sure=True), 30) is None
+    assert voice.take(final("a b"), 40) is not None
+    assert voice.wait_ms(40) is None
