@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -35,12 +36,13 @@ _TYPES = {
 
 
 class Page:
-    """`/`, `/captions`, `/static/*` and the same files beside the page, `/config.json`."""
+    """The pages (`/`, `/captions`, `/transcripts`), the files beside them, `/config.json`."""
 
     def __init__(self, settings: Settings, folder: Path = STATIC) -> None:
         self._folder = folder.resolve()
         self._headers = security_headers(settings)
         self._panel_headers = panel_headers(settings)
+        self._reading_headers = reading_headers(settings)
         self._config = page_config(settings)
 
     def routes(self) -> list[web.RouteDef]:
@@ -48,6 +50,7 @@ class Page:
         return [
             web.get("/", self._index),
             web.get("/captions", self._panel),
+            web.get("/transcripts", self._transcripts),
             web.get("/config.json", self._config_json),
             web.get("/static/{path:.+}", self._file),
             web.get("/{path:.+}", self._file),
@@ -58,6 +61,9 @@ class Page:
 
     async def _panel(self, _request: web.Request) -> web.StreamResponse:
         return self._answer("captions.html", self._panel_headers)
+
+    async def _transcripts(self, _request: web.Request) -> web.StreamResponse:
+        return self._answer("transcripts.html", self._reading_headers)
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
         return self._answer(request.match_info["path"])
@@ -167,6 +173,16 @@ def panel_headers(settings: Settings) -> Mapping[str, str]:
     headers["Content-Security-Policy"] = policy.replace(
         "frame-ancestors 'none'", f"frame-ancestors {parents}"
     )
+    headers["Permissions-Policy"] = "camera=(), microphone=(), display-capture=()"
+    return headers
+
+
+def reading_headers(settings: Settings) -> Mapping[str, str]:
+    """The same for the page of meetings, which plays nothing and uses no device."""
+    headers = dict(security_headers(settings))
+    policy = headers["Content-Security-Policy"]
+    silent = re.sub(r"media-src [^;]*", "media-src 'none'", policy)
+    headers["Content-Security-Policy"] = silent
     headers["Permissions-Policy"] = "camera=(), microphone=(), display-capture=()"
     return headers
 

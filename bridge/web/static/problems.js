@@ -27,6 +27,7 @@ const BY_STATUS = {
   homeserver: { 401: 'sessionExpired', 403: 'notMember', 404: 'notMember' },
   token: { 401: 'identityRefused', 403: 'notMember' },
   page: {},
+  archive: { 400: 'badQuery', 401: 'sessionExpired', 403: 'serverRefused', 404: 'notYours' },
 };
 const BY_REASON = {
   call_ended: 'callEnded',
@@ -38,9 +39,9 @@ const BY_REASON = {
   server_not_admitted: 'serverRefused',
   waiting: 'waiting',
 };
-const AWAY = { login: 'homeserverAway', homeserver: 'homeserverAway', token: 'callsAway', page: 'pageAway' };
+const AWAY = { login: 'homeserverAway', homeserver: 'homeserverAway', token: 'callsAway', page: 'pageAway', archive: 'archiveAway' };
 
-/** What an HttpFailure of a service (`login`, `homeserver`, `token`, `page`) means to a person. */
+/** What an HttpFailure of a service (`login`, `homeserver`, `token`, `page`, `archive`) means to a person. */
 export function ofHttp(error, service) {
   if (!(error instanceof HttpFailure)) return asProblem(error);
   const cause = { cause: error };

@@ -10,9 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from bridge.config import Settings
+from bridge.web.page import reading_headers
+
 WEB = Path(__file__).resolve().parents[3] / "bridge/web"
 STATIC = WEB / "static"
-PAGES = {"index.html": "main.js", "captions.html": "captions_page.js"}
+PAGES = {
+    "index.html": "main.js",
+    "captions.html": "captions_page.js",
+    "transcripts.html": "transcripts_page.js",
+}
 HTML = "".join((STATIC / page).read_text(encoding="utf-8") for page in PAGES)
 SCRIPTS = sorted(STATIC.glob("*.js"))
 CATALOGUES = {"fr.js", "en.js"}
@@ -49,8 +56,9 @@ def _sentences() -> dict[str, str]:
     return dict(found)
 
 
-def test_pure_logic() -> None:
-    script = Path(__file__).with_name("pure.test.mjs")
+@pytest.mark.parametrize("name", ["pure.test.mjs", "find.test.mjs"])
+def test_pure_logic(name: str) -> None:
+    script = Path(__file__).with_name(name)
     ran = subprocess.run(
         ["node", "--test", str(script)], capture_output=True, text=True, timeout=60, check=False
     )
@@ -111,3 +119,10 @@ def test_the_client_library_is_there_as_published() -> None:
     assert version.startswith("2.23.")
     copied = (STATIC / "vendor/livekit-client.js").read_text(encoding="utf-8")
     assert copied.rstrip().endswith(f"// livekit-client {version}")
+
+
+def test_the_page_of_meetings_plays_nothing_and_uses_no_device() -> None:
+    headers = reading_headers(Settings())
+    assert "media-src 'none'" in headers["Content-Security-Policy"]
+    assert "script-src 'self';" in headers["Content-Security-Policy"]
+    assert "microphone=()" in headers["Permissions-Policy"]
