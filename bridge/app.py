@@ -53,6 +53,7 @@ from bridge.upkeep.aliases import AliasRooms
 from bridge.upkeep.callout import CallOut
 from bridge.upkeep.chat import Chat
 from bridge.upkeep.errands import Errands
+from bridge.upkeep.forgetting import Telling
 from bridge.upkeep.hangup import HangUp
 from bridge.upkeep.hearing import Hearing, ScribeAccess, encrypted_calls
 from bridge.upkeep.indexing import Indexing
@@ -260,6 +261,7 @@ def _wired(
         hangup=hangup,
         chat=Chat(house, stores.errands, homeserver, crypto=crypto),
         summaries=summaries,
+        telling=Telling(stores.errands, sites.links),
         take=rooms.take,
     )
     admission = Admission(

@@ -87,6 +87,8 @@ class Conference:
     """Who was let in from the lobby."""
     knocked: tuple[str, ...] = ()
     """Who waits, or waited, in the lobby: each is said once."""
+    withheld: tuple[str, ...] = ()
+    """Forms of documents that somebody removed: they are not made again."""
     joint: Joint | None = None
     """The call's other sites, None while none has been heard of."""
     claimed: tuple[Stay, ...] = ()
@@ -248,7 +250,7 @@ def from_json(snapshot: Mapping[str, Any]) -> Conference:
     values = {key: value for key, value in snapshot.items() if key in known}
     values["stays"] = tuple(Stay(**stay) for stay in snapshot["stays"])
     values["rings"] = ringing.from_json(snapshot.get("rings"))
-    for name in ("removed", "admitted", "knocked", "told"):
+    for name in ("removed", "admitted", "knocked", "told", "withheld"):
         values[name] = tuple(snapshot.get(name, ()))
     values["spans"] = tuple(Span(**span) for span in snapshot["spans"])
     values["interruptions"] = tuple(Span(**s) for s in snapshot.get("interruptions", ()))

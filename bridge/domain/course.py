@@ -38,6 +38,7 @@ from bridge.domain.happenings import (
     PostCard,
     PostStatus,
     PostUtterance,
+    RecordChanged,
     Say,
     ScribeFailed,
     ScribeStopped,
@@ -138,6 +139,8 @@ def _handled(c: Conference, event: Event, now_ms: int) -> Step:
             return _heard(c, event, now_ms)
         case Interrupted():
             return _interrupted(c, event, now_ms)
+        case RecordChanged():
+            return _changed(c, event, now_ms), ()
         case ScribeStopped():
             return (replace(c, documents_due_ms=now_ms) if c.phase == "ending" else c), ()
         case ScribeFailed(reason=reason):
@@ -197,6 +200,15 @@ def _interrupted(c: Conference, event: Interrupted, now_ms: int) -> Step:
         known = ending.again(known, now_ms)
     values = {"since": clock(event.start_ms), "until": clock(event.end_ms)}
     return known, (Say("scribe.interrupted", values, in_thread=True),)
+
+
+def _changed(c: Conference, event: RecordChanged, now_ms: int) -> Conference:
+    if event.withheld:
+        return replace(c, withheld=tuple(dict.fromkeys((*c.withheld, *event.withheld))))
+    changed = replace(c, utterances=max(0, c.utterances - event.deleted))
+    if event.deleted:
+        changed = showing.card_soon(changed, now_ms)
+    return ending.again(changed, now_ms) if c.phase == "ended" else changed
 
 
 def _scribe_failed(c: Conference, reason: str) -> Step:

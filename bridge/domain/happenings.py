@@ -147,6 +147,18 @@ class Interrupted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordChanged:
+    """What the record says is not what was said any more: corrected, named, or deleted.
+
+    `deleted`: so many utterances less. `withheld`: forms of documents that somebody removed, and
+    that are not made again.
+    """
+
+    deleted: int = 0
+    withheld: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScribeStopped:
     """The scribe has left and its last segment is stored."""
 
@@ -180,6 +192,7 @@ class Tick:
 Event = (
     StopAsked
     | WishRead
+    | RecordChanged
     | ParticipantJoined
     | ParticipantLeft
     | PersonRemoved

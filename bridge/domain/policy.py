@@ -7,7 +7,7 @@ the creators stand above every level; before it, the creator has 100 until the r
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -99,6 +99,24 @@ def may_moderate(user_id: str, person: str, *, started_by: str, power: Power) ->
     """
     moderates = user_id == started_by or power.of(user_id) >= power.named("kick", MODERATOR)
     return moderates and power.of(person) <= power.of(user_id)
+
+
+def may_correct(user_id: str, *, speaker: str, started_by: str, power: Power) -> bool:
+    """Change what was written down of somebody: they, who started the call, or a moderator."""
+    return user_id in {speaker, started_by} or power.of(user_id) >= MODERATOR
+
+
+def may_delete(user_id: str, *, speaker: str, power: Power) -> bool:
+    """Delete it: the speaker, or who may remove other people's messages in the room."""
+    return user_id == speaker or power.of(user_id) >= power.named("redact", MODERATOR)
+
+
+def may_name_voices(
+    user_id: str, *, speaker: str, started_by: str, present: Collection[str], power: Power
+) -> bool:
+    """Say who spoke at a shared microphone: who was in the call, or who may correct."""
+    corrects = may_correct(user_id, speaker=speaker, started_by=started_by, power=power)
+    return corrects or user_id in present
 
 
 def may_change_wish(user_id: str, *, started_by: str, power: Power, event_type: str) -> bool:

@@ -276,6 +276,17 @@ class Homeserver(MatrixApi):
             content = None
         return _display_name(content, "displayname", user_id)
 
+    async def sender_of(self, room_id: str, event_id: str) -> str:
+        """Who sent an event, '' where the homeserver does not know or will not tell."""
+        path = f"{_V3}/rooms/{_q(room_id)}/event/{_q(event_id)}"
+        try:
+            sender = (await self.object("GET", path)).get("sender")
+        except HomeserverError as error:
+            if error.status not in {400, 403, 404}:
+                raise
+            return ""
+        return sender if isinstance(sender, str) else ""
+
     async def recent(self, room_id: str, limit: int = 50) -> list[dict[str, Any]]:
         """The bot's own last events in a room, newest first."""
         only_mine = json.dumps({"senders": [self.user_id], "lazy_load_members": True})

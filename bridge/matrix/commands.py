@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from bridge.domain import revision
 from bridge.text import Language
 
 Verb = Literal[
@@ -35,11 +36,18 @@ Verb = Literal[
     "export",
     "summary",
     "panel",
+    "correct",
+    "delete",
+    "voice",
+    "my_words",
     "help",
     "unknown",
 ]
 
 VERBS: tuple[Verb, ...] = get_args(Verb)
+_OF_MANY_LINES: frozenset[Verb] = frozenset({"correct"})
+MAX_ARGUMENTS = 6000
+"""Characters of what follows the verb: as many as an utterance may have."""
 SWITCHED: frozenset[Verb] = frozenset({"captions", "transcript", "lobby", "summary", "panel"})
 """Verbs that `on` or `off` follows."""
 
@@ -74,6 +82,13 @@ _WORDS: Mapping[Verb, Mapping[Language | None, tuple[str, ...]]] = {
     "remove": {"en": ("remove",), "fr": ("retirer", "enlever")},
     "export": {None: ("export",), "fr": ("exporter",)},
     "summary": {"en": ("summary", "summarize"), "fr": ("resume", "resumer", "synthese")},
+    "correct": {"en": ("correct",), "fr": ("corriger", "rectifier")},
+    "delete": {"en": ("delete",), "fr": ("supprimer", "effacer")},
+    "voice": {"en": ("voice",), "fr": ("voix",)},
+    "my_words": {
+        "en": ("my-words", "my words"),
+        "fr": ("mes-paroles", "mes paroles", "mes-mots", "mes mots"),
+    },
     "help": {"en": ("help",), "fr": ("aide",), None: ("?", "")},
 }
 
@@ -100,15 +115,23 @@ class Command:
 
 def parse(body: str, prefix: str) -> Command | None:
     """The command in a message, None where it is none. Accents and capitals do not matter."""
-    line = unquoted(body).strip().splitlines()[:1]
-    first, *rest = line[0].split() if line and line[0].split() else [""]
+    lines = unquoted(body).strip().splitlines()
+    first, *rest = lines[0].split() if lines and lines[0].split() else [""]
     if folded(first) != folded(prefix) or not first:
         return None
     for length in range(min(_LONGEST, max(len(rest), 1)), 0, -1):
         known = _PHRASES.get(" ".join(map(folded, rest[:length])))
         if known is not None:
+            if known[0] in _OF_MANY_LINES:
+                rest += [word for line in lines[1:] for word in line.split()]
             return _command(*known, rest, length)
     return Command("unknown", rest[0][:40], near=_near(rest[:_LONGEST]))
+
+
+def substitution(body: str) -> Command | None:
+    """`s/old/new/` alone is a command too, as a reply to the words it corrects."""
+    typed = unquoted(body).strip()[:MAX_ARGUMENTS]
+    return Command("correct", arguments=typed) if revision.substitution(typed) else None
 
 
 def folded(word: str) -> str:
@@ -123,7 +146,7 @@ def _command(verb: Verb, language: Language | None, rest: list[str], length: int
         verb,
         " ".join(rest)[:100],
         _switch(arguments) if verb in SWITCHED else None,
-        arguments=" ".join(arguments)[:500],
+        arguments=" ".join(arguments)[:MAX_ARGUMENTS],
         language=language,
     )
 

@@ -94,6 +94,7 @@ class IncomingMessage:
     `thread_root`: the event its thread hangs below. `replaces`: the event this edits (`body` is
     the new text). `txn`: set on the bridge's own messages. `pills`: people its text links to.
     `mentions`: those it says it mentions, among them, in some clients, whom it replies to.
+    `reply_to`: the event it replies to, where a person chose one. `links`: events it links to.
     """
 
     room_id: str
@@ -107,6 +108,8 @@ class IncomingMessage:
     txn: str | None = None
     pills: tuple[str, ...] = ()
     mentions: tuple[str, ...] = ()
+    reply_to: str | None = None
+    links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +205,12 @@ MAX_HTML = 20_000
 _QUOTED = re.compile(r"<mx-reply>.*?</mx-reply>", re.DOTALL)
 _PILL = re.compile(r"""href=["']https://matrix\.to/#/((?:@|%40)[^"'?/<>\s]{1,300})""")
 
+EVENT_LINK = re.compile(
+    r"""https://matrix\.to/#/(?:!|%21|#|%23)[^\s/"'<>?]{1,300}/"""
+    r"""((?:\$|%24)[^\s"'<>?)]{1,300})(?:\?[^\s"'<>)]*)?"""
+)
+"""A link to an event, as clients make it ("Share", "Copy link")."""
+
 _MEMBERSHIPS = frozenset({"join", "invite", "leave", "ban", "knock"})
 
 
@@ -280,6 +289,8 @@ def _message(head: dict[str, Any], content: dict[str, Any]) -> IncomingMessage |
         txn=_text(content.get(TXN)),
         pills=_pills(content.get("formatted_body")),
         mentions=_mentions(content.get("m.mentions")),
+        reply_to=_reply_to(relation),
+        links=_links(body, content.get("formatted_body")),
     )
 
 
@@ -287,6 +298,20 @@ def _pills(html: object) -> tuple[str, ...]:
     """Matrix ids of the people that HTML links to, the text it answers left out."""
     shown = _QUOTED.sub("", html) if isinstance(html, str) and len(html) < MAX_HTML else ""
     return tuple(dict.fromkeys(unquote(found) for found in _PILL.findall(shown)))[:MAX_PEOPLE]
+
+
+def _reply_to(relation: dict[str, Any]) -> str | None:
+    reply = relation.get("m.in_reply_to")
+    # In a thread every message names one that clients without threads show it below.
+    fallback = relation.get("rel_type") == THREAD and relation.get("is_falling_back") is True
+    return None if fallback or not isinstance(reply, dict) else _text(reply.get("event_id"))
+
+
+def _links(body: str, html: object) -> tuple[str, ...]:
+    """Event ids that a message links to, what it answers left out."""
+    shown = _QUOTED.sub("", html) if isinstance(html, str) and len(html) < MAX_HTML else ""
+    found = [*EVENT_LINK.findall(body[:MAX_HTML]), *EVENT_LINK.findall(shown)]
+    return tuple(dict.fromkeys(unquote(event_id) for event_id in found))[:MAX_PEOPLE]
 
 
 def _mentions(value: object) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from bridge.matrix.limits import Rate, RateLimit
 from bridge.peers import messages
 from bridge.peers.messages import (
     PREFIX,
+    ForgetAsked,
     InvalidMessage,
     ModerateAsked,
     Moderated,
@@ -41,7 +42,7 @@ from bridge.peers.messages import (
 log = logging.getLogger(__name__)
 
 RATE = Rate(per_second=10.0, burst=30)
-KINDS = ("report", "utterances", "moderate")
+KINDS = ("report", "utterances", "moderate", "forget")
 
 ASKED = Counter("colloque_peer_requests_total", "Requests of other bridges.", ["outcome"])
 
@@ -59,6 +60,9 @@ class Rooms(Protocol):
 
     async def page(self, origin: str, asked: PageAsked) -> Page | None:
         """A page of what was said here; None for a call we do not know."""
+
+    async def forget(self, origin: str, asked: ForgetAsked) -> None:
+        """Delete our copies of what the site has deleted; durable when it returns."""
 
 
 class Moderation(Protocol):
@@ -131,6 +135,8 @@ class Door:
                     answer = await self._page(origin, messages.page_asked(body))
                 case "moderate":
                     answer = await self._moderate(origin, messages.moderate_asked(body))
+                case "forget":
+                    answer = await self._forget(origin, messages.forget_asked(body))
                 case _:
                     raise Denied(404, "EU.COLLOQUE.UNKNOWN", "No such request.")
         except InvalidMessage as error:
@@ -168,6 +174,12 @@ class Door:
             )
             raise Denied(403, "M_FORBIDDEN", "You ask for somebody who is not yours.")
         return messages.moderated_body(await self._moderation.moderate(asked))
+
+    async def _forget(self, origin: str, asked: ForgetAsked) -> Content:
+        await self._common(origin, asked.room_id)
+        # Of its own words alone: copies are kept under the name of the site that told them.
+        await self._rooms.forget(origin, asked)
+        return {"version": messages.VERSION}
 
     async def _common(self, origin: str, room_id: str) -> set[str]:
         """The servers with a bridge in this room, the other's and ours among them."""

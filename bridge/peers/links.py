@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from bridge.errors import Unavailable
 from bridge.peers import messages
 from bridge.peers.messages import (
+    ForgetAsked,
     InvalidMessage,
     ModerateAsked,
     Moderated,
@@ -114,6 +115,10 @@ class Links:
         """Have somebody muted or removed. Raises Unavailable, Refusal or InvalidMessage."""
         body = messages.moderate_asked_body(asked)
         return messages.moderated(await self._ask(server, "moderate", body))
+
+    async def forget(self, server: str, asked: ForgetAsked) -> None:
+        """Tell what was deleted here. Raises Unavailable or Refusal."""
+        await self._ask(server, "forget", messages.forget_asked_body(asked))
 
     async def _ask(self, server: str, kind: str, body: dict[str, Any]) -> dict[str, Any]:
         link = self._link(server)

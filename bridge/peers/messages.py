@@ -1,10 +1,11 @@
 """What bridges say to each other, as JSON. Pure; whatever cannot be read raises InvalidMessage.
 
-Three requests, each with its answer, docs/protocol.md "Between bridges":
+Four requests, each with its answer, docs/protocol.md "Between bridges":
 
     report      how we stand in one room            -> how you stand there
     utterances  what was said at your site, a page  -> the page
     moderate    mute or remove somebody there       -> what became of it
+    forget      what was deleted at your site       -> taken note of
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ LATEST_MS = 4_102_444_800_000  # the year 2100
 _ID = re.compile(r"[A-Za-z0-9_.=-]{1,64}")
 _SERVER = re.compile(r"[A-Za-z0-9.:\[\]-]{1,230}")
 _USER = re.compile(r"@[\x21-\x39\x3b-\x7e]{1,128}:[A-Za-z0-9.:\[\]-]{1,230}")
+_SEGMENT = re.compile(r"[\x21-\x7e]{1,128}")
 _VOICE = re.compile(r"V[1-9][0-9]{0,2}")
 _OF_A_WORD = 3
 _EVENT = re.compile(r"\$[\x21-\x7e]{1,254}")
@@ -111,6 +113,15 @@ class Moderated:
     count: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetAsked:
+    """These segments of a call were deleted where they were said: so are their copies."""
+
+    room_id: str
+    call: str
+    segments: tuple[str, ...]
+
+
 # ---- writing
 
 
@@ -149,6 +160,16 @@ def page_body(page: Page) -> dict[str, Any]:
 def moderate_asked_body(asked: ModerateAsked) -> dict[str, Any]:
     """The body of a `moderate` request."""
     return {"version": VERSION, **dataclasses.asdict(asked)}
+
+
+def forget_asked_body(asked: ForgetAsked) -> dict[str, Any]:
+    """The body of a `forget` request."""
+    return {
+        "version": VERSION,
+        "room_id": asked.room_id,
+        "call": asked.call,
+        "segments": list(asked.segments),
+    }
 
 
 def moderated_body(moderated: Moderated) -> dict[str, Any]:
@@ -212,6 +233,19 @@ def moderate_asked(body: Mapping[str, Any]) -> ModerateAsked:
     )
 
 
+def forget_asked(body: Mapping[str, Any]) -> ForgetAsked:
+    """Read the body of a `forget` request."""
+    _check_version(body)
+    segments = body.get("segments")
+    if not isinstance(segments, list) or len(segments) > PAGE:
+        raise InvalidMessage(f"segments is no list of at most {PAGE}")
+    return ForgetAsked(
+        room_id=_room(body),
+        call=_matching(body, "call", _ID),
+        segments=tuple(_matching({"segment": one}, "segment", _SEGMENT) for one in segments),
+    )
+
+
 def moderated(body: Mapping[str, Any]) -> Moderated:
     """Read the answer to it."""
     _check_version(body)
@@ -268,7 +302,7 @@ def _end(value: Mapping[str, Any]) -> End:
 def _said(value: Mapping[str, Any]) -> Said:
     start_ms = _number(value, "start_ms", 0, LATEST_MS)
     return Said(
-        segment=_matching(value, "segment", re.compile(r"[\x21-\x7e]{1,128}")),
+        segment=_matching(value, "segment", _SEGMENT),
         rev=_number(value, "rev", 0, 1_000_000),
         speaker=_matching(value, "speaker", _USER),
         display_name=_name(value, "display_name"),

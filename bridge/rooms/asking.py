@@ -19,7 +19,8 @@ from bridge.text import Language
 class Asking:
     """One command inside the transaction of its message. `members`: names by Matrix id.
 
-    `silent`: another site answers; what the command decides holds here all the same.
+    `silent`: another site answers; what the command decides holds here all the same. `target`: the
+    message it is about, and who sent that.
     """
 
     def __init__(
@@ -30,8 +31,12 @@ class Asking:
         members: Mapping[str, str],
         *,
         silent: bool = False,
+        target: str = "",
+        target_sender: str = "",
     ) -> None:
         self.silent = silent
+        self.target = target
+        self.target_sender = target_sender
         self.ledger = ledger
         self.message = message
         self.command = command

@@ -23,6 +23,7 @@ from bridge.matrix import wire
 from bridge.rooms import (
     agreement,
     entrance,
+    forgetting,
     mapping,
     memberships,
     moderating,
@@ -111,7 +112,7 @@ class Conductor:
     async def _act(self, ledger: Ledger, told: News, gathered: Gathered, *, knew: bool) -> None:
         match told:
             case Asked():
-                await requests.carry_out(ledger, told, gathered.members)
+                await requests.carry_out(ledger, told, gathered)
             case wire.MemberChange():
                 await self._member(ledger, told, gathered)
             case wire.WishChanged():
@@ -124,6 +125,7 @@ class Conductor:
                 memberships.hear(ledger, told)
             case wire.Redacted():
                 memberships.redacted(ledger, told)
+                await forgetting.redacted(ledger, told)
             case news.Ghost(event_id=event_id):
                 memberships.clear(ledger, event_id)
             case news.Heard():
@@ -143,6 +145,8 @@ class Conductor:
                 await agreement.peers_heard(ledger, told)
             case news.ShareTaken():
                 await agreement.share_taken(ledger, told)
+            case news.Forgotten():
+                await forgetting.peer_forgot(ledger, told)
             case news.PutOut():
                 await moderating.put_out(ledger, told)
             case _:
@@ -287,6 +291,11 @@ class Conductor:
         if conference is None or grant is None:
             log.warning("a segment of %s has no conference or no speaker", heard.conference)
             return
+        if heard.final and not heard.text:
+            # The second pass says that nobody said this: noise, or the words of another voice.
+            if not await _touched(ledger, heard.segment):
+                await forgetting.forget(ledger, [heard.segment], by="", why="replaced")
+            return
         if not heard.text or not conference.takes(heard.start_ms, heard.end_ms):
             return
         said = _utterance(heard, grant, ledger, conference)
@@ -305,6 +314,12 @@ class Conductor:
 async def _each(ledger: Ledger, event: happenings.Event) -> None:
     for conference in list(ledger.conferences):
         await ledger.apply(conference, event)
+
+
+async def _touched(ledger: Ledger, segment: str) -> bool:
+    """Whether a person has corrected it: then no machine takes it back."""
+    history = await ledger.stores.utterances.history(ledger.conn, segment)
+    return any(revision.editor for revision in history)
 
 
 def _utterance(

@@ -40,9 +40,18 @@ class Homeserver(Protocol):
     async def is_joined(self, room_id: str, user_id: str) -> bool: ...
     async def display_name(self, room_id: str, user_id: str) -> str: ...
     async def members(self, room_id: str) -> dict[str, Member]: ...
+    async def sender_of(self, room_id: str, event_id: str) -> str: ...
 
 
-_OF_MEMBERS: frozenset[Verb] = frozenset({"start", "ring", "invite", "admit", "mute", "remove"})
+_OF_MEMBERS: frozenset[Verb] = frozenset(
+    {"start", "ring", "invite", "admit", "mute", "remove", "voice"}
+)
+_OF_WORDS: frozenset[Verb] = frozenset({"correct", "delete", "voice"})
+
+
+def target_of(message: wire.IncomingMessage) -> str:
+    """The message that a command is about: one it links to, or replies to."""
+    return next(iter(message.links), message.reply_to or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,7 @@ News = (
     | news.Peers
     | news.ShareTaken
     | news.PutOut
+    | news.Forgotten
     | news.Unread
 )
 
@@ -95,6 +105,8 @@ class Gathered:
     """Other sites' bots that are in the room, of which no event has told."""
     members: Mapping[str, str] = field(default_factory=dict)
     """Names of the room's members by Matrix id, where what was asked needs them."""
+    target_sender: str = ""
+    """Who sent the message that a command is about, '' where that is not known."""
 
     def learned(self, before: Facts) -> Facts:
         """The facts with what was gathered."""
@@ -147,6 +159,8 @@ class Gatherer:
             if event.msgtype != wire.TEXT or event.replaces or event.txn:
                 return None
             command = commands.parse(event.body, self._house.prefix)
+            if command is None and event.reply_to:
+                command = commands.substitution(event.body)
             return None if command is None else Asked(command, event)
         return event
 
@@ -161,9 +175,7 @@ class Gatherer:
                 return Gathered(grant=grant)  # what was said needs no homeserver to be kept
             return await self._facts_and_name(room_id, grant.user_id, grant)
         if isinstance(told, Asked):
-            gathered = await self._facts_and_name(room_id, told.message.sender)
-            members = told.command.verb in _OF_MEMBERS
-            return replace(gathered, members=await self._members(room_id)) if members else gathered
+            return await self._gather_command(room_id, told)
         if isinstance(told, wire.WishChanged | wire.Declined):
             return await self._facts_and_name(room_id, told.sender)
         if isinstance(told, wire.CallMembership):
@@ -179,6 +191,16 @@ class Gatherer:
         if isinstance(told, news.Knocked):
             return await self._facts_and_name(room_id, told.user_id)
         return Gathered()
+
+    async def _gather_command(self, room_id: str, told: Asked) -> Gathered:
+        gathered = await self._facts_and_name(room_id, told.message.sender)
+        verb, target = told.command.verb, target_of(told.message)
+        if verb in _OF_MEMBERS:
+            gathered = replace(gathered, members=await self._members(room_id))
+        if verb in _OF_WORDS and target:
+            sender = await self._homeserver.sender_of(room_id, target)
+            gathered = replace(gathered, target_sender=sender)
+        return gathered
 
     async def _gather_member(self, change: wire.MemberChange) -> Gathered:
         if change.user_id == self._house.bot:

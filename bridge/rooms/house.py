@@ -26,6 +26,7 @@ from bridge.store.meetings import Meetings, VoiceNames
 from bridge.store.memberships import Memberships
 from bridge.store.outbox import Outbox
 from bridge.store.peer_utterances import PeerUtterances
+from bridge.store.redactions import RedactionLog
 from bridge.store.rooms import Rooms as RoomFacts
 from bridge.store.search import Search
 from bridge.store.shown import Shown
@@ -50,6 +51,7 @@ class Stores:
     meetings: Meetings
     voice_names: VoiceNames
     shown: Shown
+    redactions: RedactionLog
     alias_rooms: AliasRooms
     search: Search
 
@@ -71,6 +73,7 @@ class Stores:
             meetings=Meetings(db),
             voice_names=VoiceNames(db),
             shown=Shown(db),
+            redactions=RedactionLog(db),
             alias_rooms=AliasRooms(db),
             search=Search(db),
         )

@@ -6,7 +6,7 @@ holds the database.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from bridge.domain.happenings import (
     PostRing,
     PostStatus,
     PostUtterance,
+    RecordChanged,
     RetireCard,
     Say,
     SegmentHeard,
@@ -39,8 +40,11 @@ from bridge.store.database import Connection
 from bridge.store.errands import Errand, Kind
 from bridge.store.inbox import Entry
 from bridge.store.outbox import Outgoing
+from bridge.store.shown import Message
 from bridge.store.utterances import Utterance
 
+VOICE_MESSAGES = 100
+"""Of older ones the documents tell: five events a second are a minute of nothing else."""
 EARLIER = 8
 """Ended conferences of a room that late segments are still taken for."""
 
@@ -274,6 +278,55 @@ class Ledger(Saying):
         for user_id in dict.fromkeys(g.user_id for g in grants if g.revoked_ms is None):
             await self.revoke(user_id)
 
+    async def revise(
+        self, conference: Conference, message: Message, changed: Sequence[Utterance]
+    ) -> None:
+        """Store new revisions of what a message shows, and show them."""
+        for utterance in changed:
+            await self.stores.utterances.put(self.conn, utterance)
+        await self.show_again(conference, message)
+        await self.apply(conference, RecordChanged())
+
+    async def name_voice(
+        self, conference: Conference, spoken: Utterance, name: str, by: str
+    ) -> None:
+        """Say in every message of a voice whose it is. At most VOICE_MESSAGES, the newest."""
+        speaker, voice = spoken.speaker, spoken.voice
+        await self.stores.voice_names.put(
+            self.conn, conference.id, speaker, voice, name=name, by=by
+        )
+        messages: dict[str, Message] = {}
+        for said in await self.stores.utterances.of_conference(conference.id, self.conn):
+            if (said.speaker, said.voice) == (speaker, voice):
+                message = await self.stores.shown.message_of(self.conn, said.segment)
+                messages |= {message.txn_id: message} if message else {}
+        for message in list(messages.values())[-VOICE_MESSAGES:]:
+            await self.show_again(conference, message)
+        await self.apply(conference, RecordChanged())
+
+    async def show_again(self, conference: Conference, message: Message) -> None:
+        """Edit a message of utterances: what they are, or whose, has changed."""
+        txn = self._own_txn("utt")
+        row = await words.edit(self.stores, self.conn, conference, message, txn)
+        self._rows.append(row)
+
+    async def show_anew(self, conference: Conference, utterances: Sequence[Utterance]) -> None:
+        """A new message for utterances whose own is being taken back."""
+        txn = self._own_txn("utt")
+        row = await words.new(self.stores, self.conn, conference, utterances, txn)
+        self._rows.append(row)
+
+    def take_back(self, txn_id: str) -> None:
+        """Have the message that the outbox calls `txn_id` redacted."""
+        self._rows.append(
+            Outgoing(
+                room_id=self.room_id,
+                txn_id=f"gone:{txn_id}",
+                kind="redaction",
+                content={"redacts": f"outbox:{txn_id}"},
+            )
+        )
+
     def show_card(self) -> None:
         """The card of a call that began before the bot was in the room."""
         if self.running and self.running.leading:
@@ -330,7 +383,8 @@ class Ledger(Saying):
                     self.answer(key, self.language, values, reply_to=root, thread_root=root)
 
     async def _documents(self, c: Conference, rev: int) -> None:
-        self._rows += record.rows(c, await self.recorded(c), rev, self.house.documents)
+        forms = [form for form in self.house.documents if form not in c.withheld]
+        self._rows += record.rows(c, await self.recorded(c), rev, forms)
         # Once: after a correction or a deletion it is made again only when somebody asks.
         if rev == 1 and self.wish.summary and self.house.summary_model:
             asked_by_nobody = {"reply_to": "", "thread_root": "", "language": c.language}

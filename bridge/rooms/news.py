@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -176,7 +178,16 @@ class PutOut:
     asked_by: str
 
 
-PeerNews = Peers | ShareTaken | PutOut | Unread
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """These segments were deleted at the site where they were said."""
+
+    site: str
+    call: str
+    segments: tuple[str, ...]
+
+
+PeerNews = Peers | ShareTaken | PutOut | Unread | Forgotten
 MediaNews = Joined | Left | Finished | Closed | Gone | Due | Knocked | CameBack | Reread | Ghost
 ScribeNews = Heard | Interrupted | SessionChanged
 
@@ -234,6 +245,9 @@ def peer(payload: Mapping[str, Any]) -> PeerNews | None:
             )
         case "unread":
             return Unread()
+        case "forgotten":
+            told = messages.forget_asked(_object(payload, "told"))
+            return Forgotten(_text(payload, "site"), told.call, told.segments)
         case "put_out":
             return PutOut(
                 _text(payload, "call"), _text(payload, "user_id"), _text(payload, "asked_by")
@@ -365,6 +379,14 @@ def put_out(asked: messages.ModerateAsked) -> NewEntry:
         "asked_by": asked.asked_by,
     }
     return NewEntry(asked.room_id, "peer", f"put_out:{asked.event}:{asked.user_id}", payload)
+
+
+def forgotten(site: str, asked: messages.ForgetAsked) -> NewEntry:
+    """Entry for what another site has deleted; telling it twice is telling it once."""
+    body = messages.forget_asked_body(asked)
+    what = hashlib.sha256(json.dumps([site, body]).encode()).hexdigest()[:32]
+    payload = {"event": "forgotten", "site": site, "told": body}
+    return NewEntry(asked.room_id, "peer", f"forgotten:{what}", payload)
 
 
 def _peers(payload: Mapping[str, Any]) -> Peers:

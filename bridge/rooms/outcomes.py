@@ -35,6 +35,8 @@ async def tell(ledger: Ledger, told: news.CameBack) -> None:
     errand = await ledger.come_back(told.errand)
     if errand is None:
         return
+    if errand.kind == "forget":
+        return  # who asked for it was answered when it was done here
     if errand.kind == "ring":
         await _rung(ledger, errand, told.outcome)
         return

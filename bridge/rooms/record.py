@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -11,11 +12,13 @@ from bridge.domain.conference import Conference, from_json, read_conferences, to
 from bridge.domain.stays import Stay
 from bridge.domain.transcript import Spoken
 from bridge.matrix import timeline
+from bridge.matrix.wire import RELATES_TO, IncomingMessage
 from bridge.rooms.house import House, Stores
 from bridge.store.database import Connection
 from bridge.store.meetings import Meeting
 from bridge.store.outbox import Outgoing
 from bridge.store.peer_utterances import PeerUtterance
+from bridge.store.shown import documents_mark
 from bridge.store.utterances import Utterance
 from bridge.text import say
 
@@ -104,7 +107,35 @@ def row(
         blob=paper.write(recorded, c.language),
         media_type=paper.media_type,
         file_name=paper.file_name,
+        segments=(documents_mark(c.id),),
     )
+
+
+def own_words(user_id: str, said: Sequence[Utterance]) -> bytes:
+    """What was written down of one person, as JSON: every revision, and where it was said."""
+    listed = [
+        {
+            "room_id": u.room_id,
+            "conference": u.conference,
+            "segment": u.segment,
+            "rev": u.rev,
+            "said_ms": u.said_ms,
+            "text": u.text,
+            "language": u.language,
+            "voice": u.voice,
+            "engine": u.engine,
+            "editor": u.editor,
+        }
+        for u in said
+    ]
+    document = {"version": 1, "user_id": user_id, "utterances": listed}
+    return (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode()
+
+
+def own_words_message(asked: IncomingMessage) -> timeline.Content:
+    """The message of that file, where it was asked for."""
+    answer = timeline.notice("", reply_to=asked.event_id, thread_root=asked.thread_root or "")
+    return {"m.mentions": {}, RELATES_TO: answer[RELATES_TO]}
 
 
 def label(spoken: Spoken, voices: Mapping[tuple[str, str], str], language: str) -> str:

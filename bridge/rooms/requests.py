@@ -15,8 +15,9 @@ from bridge.rooms import requests_record as papers
 from bridge.rooms import requests_ring as ringing
 from bridge.rooms import requests_settings as settings
 from bridge.rooms import requests_summary
+from bridge.rooms import requests_words as written
 from bridge.rooms.asking import Asking
-from bridge.rooms.gather import Asked
+from bridge.rooms.gather import Asked, Gathered, target_of
 from bridge.rooms.ledger import Ledger
 from bridge.text import say
 
@@ -24,13 +25,21 @@ TOO_OLD_MS = 300_000
 """What was asked longer ago (the bridge was down) starts no call: nobody waits for it any more."""
 
 
-async def carry_out(ledger: Ledger, asked: Asked, members: Mapping[str, str]) -> None:
-    """Do what a command asks, or say why not. `members`: the room's, where the command needs."""
+async def carry_out(ledger: Ledger, asked: Asked, gathered: Gathered) -> None:
+    """Do what a command asks, or say why not."""
     message, command = asked.message, asked.command
     answers = ledger.facts.answers(message.sender, ledger.house.server_name)
     if not answers and command.verb not in _DECIDED_EVERYWHERE:
         return
-    asking = Asking(ledger, message, command, members, silent=not answers)
+    asking = Asking(
+        ledger,
+        message,
+        command,
+        gathered.members,
+        silent=not answers,
+        target=target_of(message),
+        target_sender=gathered.target_sender,
+    )
     if not ledger.house.admits(message.sender):
         asking.say("start.server_refused", server=server_of(message.sender))
         return
@@ -119,9 +128,12 @@ async def _unknown(asking: Asking) -> None:
     asking.say(key, word=asking.command.words, near=near)
 
 
-_DECIDED_EVERYWHERE: frozenset[Verb] = frozenset({"admit", "remove", "export", "summary"})
+_DECIDED_EVERYWHERE: frozenset[Verb] = frozenset(
+    {"admit", "remove", "export", "summary", "correct", "delete", "voice", "my_words"}
+)
 """Each site gives the tokens of its own media server: who comes in there is decided there too.
-And a call's record is where its card is, whoever asks for it."""
+A call's record is where its card is, whoever asks for it; and each site has the words that were
+said there: their messages are its bot's."""
 
 _VERBS: Mapping[Verb, Callable[[Asking], Awaitable[None]]] = {
     "start": _start,
@@ -142,6 +154,10 @@ _VERBS: Mapping[Verb, Callable[[Asking], Awaitable[None]]] = {
     "export": papers.export,
     "summary": requests_summary.summary,
     "panel": panel.show,
+    "correct": written.correct,
+    "delete": written.delete,
+    "voice": written.voice,
+    "my_words": written.my_words,
     "status": _status,
     "who": _who,
     "help": _help,

@@ -53,6 +53,8 @@ _SQLITE_SETUP = (
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA busy_timeout = 5000",
+    # What is deleted is overwritten: words that somebody had deleted must not lie in free pages.
+    "PRAGMA secure_delete = ON",
 )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from bridge.store.database import Connection, Database, holding
 from bridge.store.text import dumped, loaded
 
-Kind = Literal["mute", "remove", "invite", "ring", "hangup", "export", "summary"]
+Kind = Literal["mute", "remove", "invite", "ring", "hangup", "export", "summary", "forget"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,6 +139,16 @@ class Inbox:
             plain(reason)[:2000],
         )
 
+    async def empty(self, conn: Connection, kind: Kind, prefix: str) -> None:
+        """Drop what entries said that were set aside after failures, by the start of their key."""
+        await conn.execute(
+            "UPDATE inbox SET payload = NULL WHERE kind = $1 AND state = 'set_aside'"
+            " AND SUBSTR(key, 1, $2) = $3",
+            kind,
+            len(prefix),
+            prefix,
+        )
+
     async def _insert(self, conn: Connection, entry: NewEntry, now_ms: int) -> bool:
         seq = await conn.fetchval(
             "INSERT INTO inbox (room_id, kind, key, payload, received_ms)"

@@ -98,13 +98,16 @@ class Meetings:
         rows = await self._db.fetch(query, *names, *before, limit)
         return [_read(dict(row)) for row in rows]
 
-    async def of_call(self, room_id: str, call_id: str) -> list[Meeting]:
+    async def of_call(
+        self, room_id: str, call_id: str, conn: Connection | None = None
+    ) -> list[Meeting]:
         """Our parts of one call, the oldest first."""
-        rows = await self._db.fetch(
-            "SELECT * FROM meeting WHERE call_id = $1 AND room_id = $2 ORDER BY started_ms",
-            call_id,
-            room_id,
-        )
+        async with holding(self._db, conn) as held:
+            rows = await held.fetch(
+                "SELECT * FROM meeting WHERE call_id = $1 AND room_id = $2 ORDER BY started_ms",
+                call_id,
+                room_id,
+            )
         return [_read(dict(row)) for row in rows]
 
     async def delete(self, conn: Connection, conference: str) -> None:

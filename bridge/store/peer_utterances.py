@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,19 +29,56 @@ class PeerUtterances:
         self._db = db
 
     async def put(self, utterances: Sequence[PeerUtterance]) -> None:
-        """Store; revisions that are stored already stay as they are."""
+        """Store; revisions that are stored already stay as they are.
+
+        One without text says that its segment was deleted: no words of it are kept here either.
+        """
         async with self._db.acquire() as conn, conn.transaction():
             for utterance in utterances:
                 await conn.execute(_INSERT, *_columns(utterance))
+                if not utterance.text:
+                    await self.empty(
+                        conn, utterance.conference, utterance.site, (utterance.segment,)
+                    )
 
-    async def count(self, conference: str, site: str) -> tuple[int, int]:
-        """How many revisions, and how many segments, there are of a site."""
-        row = await self._db.fetchrow(
-            "SELECT COUNT(*) AS revisions, COUNT(DISTINCT segment) AS segments"
-            " FROM peer_utterance WHERE conference = $1 AND site = $2",
-            conference,
-            site,
+    async def empty(
+        self, conn: Connection, conference: str, site: str, segments: Iterable[str]
+    ) -> None:
+        """Delete the words of every revision of these segments of a site."""
+        for segment in segments:
+            await conn.execute(
+                "UPDATE peer_utterance SET text = '', words = '[]'"
+                " WHERE conference = $1 AND site = $2 AND segment = $3 AND text <> ''",
+                conference,
+                site,
+                segment,
+            )
+
+    async def of_speaker(
+        self, conn: Connection, speaker: str, room_id: str = ""
+    ) -> list[PeerUtterance]:
+        """Copies of what somebody said at other sites, with words, in all rooms or in one."""
+        rows = await conn.fetch(
+            "SELECT * FROM peer_utterance WHERE speaker = $1 AND text <> ''"
+            " AND ($2 = '' OR conference IN (SELECT conference FROM meeting WHERE room_id = $2))"
+            " ORDER BY conference, start_ms, segment, rev",
+            speaker,
+            room_id,
         )
+        return [PeerUtterance(**{**dict(row), "words": read_words(row["words"])}) for row in rows]
+
+    async def count(
+        self, conference: str, site: str, conn: Connection | None = None
+    ) -> tuple[int, int]:
+        """How many revisions, and how many segments, there are of a site."""
+        async with holding(self._db, conn) as held:
+            row = await held.fetchrow(
+                "SELECT COUNT(*) AS revisions,"
+                " COUNT(DISTINCT CASE WHEN text <> '' THEN segment END) AS segments"
+                " FROM peer_utterance WHERE conference = $1 AND site = $2",
+                conference,
+                site,
+            )
         return (0, 0) if row is None else (row["revisions"], row["segments"])
 
     async def of_conference(

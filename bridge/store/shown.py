@@ -20,6 +20,11 @@ class Message:
     segments: tuple[str, ...]
 
 
+def documents_mark(conference: str) -> str:
+    """What a document shows in place of a segment: everything of its conference."""
+    return f"documents of {conference}"
+
+
 class Shown:
     """Every method is part of a transaction of its caller."""
 
@@ -64,9 +69,10 @@ class Shown:
     async def documents_of(self, conn: Connection, conference: str) -> list[str]:
         """Documents and summaries of a conference that were posted or wait, by transaction id."""
         rows = await conn.fetch(
-            "SELECT txn_id FROM outbox WHERE txn_id LIKE $1 AND kind IN ('file', 'message')"
-            " ORDER BY seq",
+            "SELECT txn_id FROM outbox WHERE kind IN ('file', 'message') AND (txn_id LIKE $1"
+            " OR txn_id IN (SELECT txn_id FROM shown WHERE segment = $2)) ORDER BY seq",
             f"doc:{conference}:%",
+            documents_mark(conference),
         )
         return [row["txn_id"] for row in rows]
 

@@ -72,6 +72,25 @@ class Utterances:
         )
         return {row["segment"]: row["event_id"] for row in rows if row["event_id"]}
 
+    async def empty(self, conn: Connection, tombstone: Utterance) -> None:
+        """Delete the words of every revision of a segment. `tombstone` says that it is deleted."""
+        await conn.execute(
+            "UPDATE utterance SET text = '', words = '[]' WHERE segment = $1", tombstone.segment
+        )
+        await self.put(conn, tombstone)
+
+    async def of_speaker(
+        self, conn: Connection, speaker: str, room_id: str = ""
+    ) -> list[Utterance]:
+        """Every revision with words of what somebody said, in all rooms or in one."""
+        rows = await conn.fetch(
+            f"SELECT {_NAMES} FROM utterance WHERE speaker = $1"  # noqa: S608 (constants)
+            " AND (room_id = $2 OR $2 = '') AND text <> '' ORDER BY said_ms, segment, rev",
+            speaker,
+            room_id,
+        )
+        return [_read(dict(row)) for row in rows]
+
     async def of_conference(
         self, conference: str, conn: Connection | None = None
     ) -> list[Utterance]:

@@ -80,6 +80,10 @@ SENTENCES: dict[str, str] = {
         "{prefix} export odt: the call’s document (md, odt, docx, vtt, srt, json, csv)\n"
         "{prefix} language en / fr: language of my sentences\n"
         "{prefix} language spoken en-GB: language that is spoken\n"
+        "{prefix} correct text: in reply to an utterance, or simply s/wrong/right/\n"
+        "{prefix} delete: in reply, delete what was written down\n"
+        "{prefix} voice V1 is name: who speaks at a shared microphone\n"
+        "{prefix} my-words export / delete: what is written down of you here\n"
         "\n"
         "Who may be in the call\n"
         "{prefix} lock / unlock: nobody new comes in, or everybody again\n"
@@ -323,4 +327,72 @@ SENTENCES: dict[str, str] = {
     "homeserver_unavailable": "The Matrix server does not answer; please try again in a moment.",
     "media_unavailable": "The conference server does not answer; please try again in a moment.",
     "scribe_unavailable": "The transcript is not available at the moment.",
+    # Corrections, deletions, voices
+    "correct.argument": (
+        "To correct what was written down, reply to that message with {prefix} correct and "
+        "the right text, or with s/wrong/right/."
+    ),
+    "correct.target": (
+        "That is no utterance of a transcript of mine, or it was deleted. Reply to the "
+        "message you want to correct with {prefix} correct and the right text."
+    ),
+    "correct.refused": (
+        "Only {name}, the person who started the call, or a moderator of the room can "
+        "correct this. Please ask one of them."
+    ),
+    "correct.absent": "“{word}” is not in that message. Type it exactly as it is written there.",
+    "correct.several": (
+        "“{word}” is in that message {count} times. Add a word before or after it, or end "
+        "with /g to replace every one."
+    ),
+    "correct.done": "Corrected. The documents of the call are made again.",
+    "delete.argument": (
+        "To delete what was written down, reply to that message with {prefix} delete."
+    ),
+    "delete.target": (
+        "That is no utterance of a transcript of mine, or it is deleted already. Reply to "
+        "the message you want to delete with {prefix} delete."
+    ),
+    "delete.refused": (
+        "Only {name}, or somebody who may remove messages in this room, can delete this. "
+        "Please ask a moderator."
+    ),
+    "delete.done": (
+        "Deleted, in the room, in the documents and in my records. The documents are made "
+        "again without it."
+    ),
+    "voice.argument": (
+        "Reply to something the voice said with {prefix} voice is and the name, or type "
+        "{prefix} voice V1 is and the name."
+    ),
+    "voice.target": (
+        "That is no utterance of a transcript of mine, or it was deleted. Reply to something "
+        "the voice said with {prefix} voice is and the name."
+    ),
+    "voice.none": (
+        "That was not said at a microphone with several voices, or not by that one. Reply to "
+        "something the voice said with {prefix} voice is and the name."
+    ),
+    "voice.unknown": (
+        "The last call has no voice {voice}. Reply to something the voice said with {prefix} "
+        "voice is and the name."
+    ),
+    "voice.several": (
+        "Several microphones have a voice {voice}. Reply to something it said with {prefix} "
+        "voice is and the name."
+    ),
+    "voice.refused": (
+        "Only somebody who was in the call, or a moderator of the room, can say whose voice "
+        "that is. Please ask one of them."
+    ),
+    "voice.done": "{voice} is {name}, in this call only. I change its messages and documents.",
+    "my_words.argument": (
+        "Type {prefix} my-words export for what I have written down of you in this room, or "
+        "{prefix} my-words delete to have it deleted."
+    ),
+    "my_words.none": "I have nothing written down of you in this room.",
+    "my_words.deleted": (
+        "Deleted: {count} things you said, in the room, in the documents and in my records "
+        "on {server}."
+    ),
 }

@@ -81,6 +81,10 @@ SENTENCES: dict[str, str] = {
         "{prefix} exporter odt : le document de l’appel (md, odt, docx, vtt, srt, json, csv)\n"
         "{prefix} langue fr / en : langue de mes phrases\n"
         "{prefix} langue parlée fr : langue dans laquelle on parle\n"
+        "{prefix} corriger texte : en réponse à une intervention, ou simplement s/faux/juste/\n"
+        "{prefix} supprimer : en réponse, supprimer ce qui a été transcrit\n"
+        "{prefix} voix V1 est nom : qui parle à un micro partagé\n"
+        "{prefix} mes-paroles export / supprimer : ce qui est transcrit de vous ici\n"
         "\n"
         "Qui peut participer\n"
         "{prefix} verrouiller / déverrouiller : plus personne n’entre, ou tous de nouveau\n"
@@ -347,4 +351,76 @@ SENTENCES: dict[str, str] = {
     "homeserver_unavailable": "Le serveur Matrix ne répond pas ; réessayez dans un instant.",
     "media_unavailable": "Le serveur de visioconférence ne répond pas ; réessayez dans un instant.",
     "scribe_unavailable": "La transcription n’est pas disponible pour le moment.",
+    # Corrections, deletions, voices
+    "correct.argument": (
+        "Pour corriger ce qui a été transcrit, répondez à ce message par {prefix} corriger "
+        "suivi du bon texte, ou par s/faux/juste/."
+    ),
+    "correct.target": (
+        "Ce n’est pas une intervention d’une de mes transcriptions, ou elle a été supprimée. "
+        "Répondez au message à corriger par {prefix} corriger suivi du bon texte."
+    ),
+    "correct.refused": (
+        "Seul(e) {name}, la personne qui a lancé l’appel ou un modérateur du salon peut "
+        "corriger ceci. Adressez-vous à l’un d’eux."
+    ),
+    "correct.absent": (
+        "« {word} » n’est pas dans ce message. Recopiez-le exactement comme il y est écrit."
+    ),
+    "correct.several": (
+        "« {word} » est {count} fois dans ce message. Ajoutez un mot avant ou après, ou "
+        "terminez par /g pour tout remplacer."
+    ),
+    "correct.done": "Corrigé. Les documents de l’appel sont refaits.",
+    "delete.argument": (
+        "Pour supprimer ce qui a été transcrit, répondez à ce message par {prefix} supprimer."
+    ),
+    "delete.target": (
+        "Ce n’est pas une intervention d’une de mes transcriptions, ou elle est déjà "
+        "supprimée. Répondez au message à supprimer par {prefix} supprimer."
+    ),
+    "delete.refused": (
+        "Seul(e) {name}, ou une personne qui peut retirer des messages dans ce salon, peut "
+        "supprimer ceci. Adressez-vous à un modérateur."
+    ),
+    "delete.done": (
+        "Supprimé, dans le salon, dans les documents et dans mes archives. Les documents "
+        "sont refaits sans cela."
+    ),
+    "voice.argument": (
+        "Répondez à une phrase de cette voix par {prefix} voix est suivi du nom, ou écrivez "
+        "{prefix} voix V1 est suivi du nom."
+    ),
+    "voice.target": (
+        "Ce n’est pas une intervention d’une de mes transcriptions, ou elle a été supprimée. "
+        "Répondez à une phrase de la voix par {prefix} voix est suivi du nom."
+    ),
+    "voice.none": (
+        "Cela n’a pas été dit à un micro à plusieurs voix, ou pas par celle-là. Répondez à "
+        "une phrase de la voix par {prefix} voix est suivi du nom."
+    ),
+    "voice.unknown": (
+        "Le dernier appel n’a pas de voix {voice}. Répondez à une phrase de la voix par "
+        "{prefix} voix est suivi du nom."
+    ),
+    "voice.several": (
+        "Plusieurs micros ont une voix {voice}. Répondez à une de ses phrases par {prefix} "
+        "voix est suivi du nom."
+    ),
+    "voice.refused": (
+        "Seule une personne présente à l’appel, ou un modérateur du salon, peut dire à qui "
+        "est cette voix. Adressez-vous à l’une d’elles."
+    ),
+    "voice.done": (
+        "{voice} est {name}, pour cet appel seulement. Je modifie ses messages et les documents."
+    ),
+    "my_words.argument": (
+        "Écrivez {prefix} mes-paroles export pour obtenir ce que j’ai transcrit de vous dans "
+        "ce salon, ou {prefix} mes-paroles supprimer pour le faire supprimer."
+    ),
+    "my_words.none": "Je n’ai rien transcrit de vous dans ce salon.",
+    "my_words.deleted": (
+        "Supprimé : {count} de vos interventions, dans le salon, dans les documents et dans "
+        "mes archives sur {server}."
+    ),
 }

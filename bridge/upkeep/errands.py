@@ -23,6 +23,7 @@ from bridge.store.database import DATABASE_ERRORS
 from bridge.store.errands import Errand, Kind
 from bridge.upkeep.callout import CallOut
 from bridge.upkeep.chat import Chat
+from bridge.upkeep.forgetting import Telling
 from bridge.upkeep.hangup import HangUp
 from bridge.upkeep.moderation import Hands, OtherSites
 from bridge.upkeep.summaries import Summaries
@@ -55,6 +56,7 @@ class Errands:
         *,
         callout: CallOut,
         hangup: HangUp,
+        telling: Telling,
         take: Callable[[Sequence[Any]], Any],
         chat: Chat,
         summaries: Summaries,
@@ -78,6 +80,7 @@ class Errands:
             "hangup": hangup.carry_out,
             "export": chat.carry_out,
             "summary": summaries.carry_out,
+            "forget": lambda errand: telling.carry_out(errand, self._clock_ms()),
         }
 
     def wake(self, room_ids: Iterable[str]) -> None:

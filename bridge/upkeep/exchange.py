@@ -176,6 +176,10 @@ class Exchange:
         ]
         return Page(said=tuple(_fitting(said[asked.skip :])), total=len(said))
 
+    async def forget(self, origin: str, asked: messages.ForgetAsked) -> None:
+        """Take note of what another site has deleted."""
+        await self._take([news.forgotten(origin, asked)])
+
     async def _facts(self, room_id: str) -> Facts:
         return room_facts.from_json(await self._stores.rooms.get(None, room_id))
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
 
@@ -25,7 +25,7 @@ from bridge.ids import media_room
 from bridge.matrix import wire
 from bridge.matrix.client import HomeserverError, Member, Page
 from bridge.media.server import MediaParticipant, MediaRoom, MediaTrack
-from bridge.peers.messages import ModerateAsked, Moderated
+from bridge.peers.messages import ForgetAsked, ModerateAsked, Moderated
 from bridge.rooms.conductor import Conductor
 from bridge.rooms.entrance import Entrance
 from bridge.rooms.house import House, Stores
@@ -33,14 +33,16 @@ from bridge.rooms.worker import Rooms
 from bridge.store.database import open_database
 from bridge.store.grants import Grant
 from bridge.store.inbox import NewEntry
+from bridge.upkeep import forgetting, moderation
 from bridge.upkeep.callout import CallOut
 from bridge.upkeep.chat import Chat
 from bridge.upkeep.errands import Errands
+from bridge.upkeep.forgetting import Telling
 from bridge.upkeep.hangup import HangUp
 from bridge.upkeep.hearing import Hearing, ScribeAccess, encrypted_calls
 from bridge.upkeep.janitor import Janitor
 from bridge.upkeep.media_keys import MediaKeys
-from bridge.upkeep.moderation import Hands, Links, OtherSites
+from bridge.upkeep.moderation import Hands, OtherSites
 from bridge.upkeep.reconcile import Reconciler
 from bridge.upkeep.summaries import Summaries
 
@@ -67,6 +69,7 @@ class StandInHomeserver:
         self.levels: dict[str, Any] = {"users": {ALICE: 100, BOT: 50}}
         self.more_state: list[dict[str, Any]] = []
         self.names = {ALICE: "Alice", BOB: "Bob"}
+        self.senders: dict[str, str] = {}
         self.joined: list[tuple[str, list[str]]] = []
         self.reads = 0
         self.gone: set[str] = set()
@@ -141,6 +144,9 @@ class StandInHomeserver:
         rest = self.history[at + limit :]
         names = {"@carol:c.example": "Carol"}
         return Page(self.history[at : at + limit], names, str(at + limit) if rest else "")
+
+    async def sender_of(self, room_id: str, event_id: str) -> str:
+        return self.senders.get(event_id, "")
 
     async def display_name(self, room_id: str, user_id: str) -> str:
         self._check()
@@ -298,8 +304,15 @@ class StandInScribe:
         self._bell.ring()
 
 
+class Links(moderation.Links, forgetting.Links, Protocol):
+    """What this bridge asks of another."""
+
+
 class NoLinks:
     """Of a bridge that is alone in its rooms: there is nobody it could ask."""
+
+    async def forget(self, server: str, asked: ForgetAsked) -> None:
+        raise AssertionError(f"{server} has no bridge")
 
     async def moderate(self, server: str, asked: ModerateAsked) -> Moderated:
         raise AssertionError(f"{server} has no bridge")
@@ -383,6 +396,7 @@ class World:
             hangup=HangUp(self.house, self.stores, self.homeserver, clock_ms=lambda: self.now_ms),
             chat=Chat(self.house, self.stores.errands, self.homeserver),
             summaries=self.summaries,
+            telling=Telling(self.stores.errands, self, site_s=2.0),
             take=self.rooms.take,
             clock_ms=lambda: self.now_ms,
             look_s=0.05,
@@ -400,6 +414,10 @@ class World:
     async def moderate(self, server: str, asked: ModerateAsked) -> Moderated:
         """What this bridge asks of another: through `links`, that a test may set."""
         return await self.links.moderate(server, asked)
+
+    async def forget(self, server: str, asked: ForgetAsked) -> None:
+        """What this bridge tells another that it deleted: through `links`."""
+        await self.links.forget(server, asked)
 
     def _new_id(self) -> str:
         name = f"conf-{self.now_ms - T0}"

@@ -74,7 +74,8 @@ class Site:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            for part in (self.world.rooms, self.links, self.exchange, self.shares):
+            parts = (self.world.rooms, self.links, self.exchange, self.shares, self.world.errands)
+            for part in parts:
                 tasks.create_task(part.run())
 
     def hide(self, server: str) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
+from bridge.config import Transcripts
 from bridge.domain.federation import DEAD_MS
 from bridge.rooms import news
 from bridge.store.inbox import NewEntry
 from tests.support.rooms_world import ALICE, BOB, ROOM
 from tests.support.sites_world import Site, Sites, until
+from tests.support.words import holding_words
 
 CARD = "eu.colloque.card"
 UTTERANCE = "eu.colloque.utterance"
 STATUS = "eu.colloque.conference.status"
 TRANSCRIPT = "eu.colloque.transcript"
+FORMS = len(Transcripts().documents)
 
 
 async def enters(site: Site, user: str, sid: str) -> None:
@@ -153,7 +157,7 @@ async def test_one_thread_and_one_record(sites: Sites) -> None:
         await until(lambda: _over(b))
         for site in (a, b):
             await _stop_scribe(site)
-        await until(lambda: len(sites.with_key(TRANSCRIPT)) == 3)
+        await until(lambda: len(sites.with_key(TRANSCRIPT)) == FORMS)
         roots = {c["m.relates_to"]["event_id"] for _, c in sites.with_key(UTTERANCE)}
         assert roots == set(sites.standing())
         record = _record(sites)
@@ -178,7 +182,7 @@ async def test_a_site_that_is_down_at_the_end_is_waited_for_and_then_missing(sit
         assert sites.with_key(TRANSCRIPT) == []
         await sites.pass_time(31_000)
         await a.give(_due(a))
-        await until(lambda: len(sites.with_key(TRANSCRIPT)) == 3)
+        await until(lambda: len(sites.with_key(TRANSCRIPT)) == FORMS)
         record = _record(sites)
         assert [said["text"] for said in record["utterances"]] == ["hello from a"]
         assert record["missing"] == ["b"]
@@ -262,10 +266,51 @@ async def _stop_scribe(site: Site) -> None:
 async def _again(sites: Sites, site: Site) -> bool:
     site.world.now_ms += 1_000
     await site.give(_due(site))
-    return len(sites.with_key(TRANSCRIPT)) == 6
+    return len(sites.with_key(TRANSCRIPT)) == 2 * FORMS
 
 
 def _record(sites: Sites) -> dict[str, Any]:
     files = [c for _, c in sites.with_key(TRANSCRIPT) if c[TRANSCRIPT]["format"] == "json"]
     document: dict[str, Any] = json.loads(files[-1]["blob"])
     return document
+
+
+async def test_what_is_deleted_at_one_site_is_gone_at_all(sites: Sites) -> None:
+    a, b = sites.of["a"], sites.of["b"]
+    async with sites.at_work():
+        await enters(a, ALICE, "PA1")
+        await until(lambda: _follows(b, "a"))
+        await enters(b, BOB, "PB1")
+        await until(lambda: _root_known(b))
+        await say(a, ALICE, "seg-a", "hello from a", 1000)
+        await say(b, BOB, "seg-b", "a secret from b", 2000)
+        await a.give(a.world.message(ALICE, "!visio stop"))
+        await until(lambda: _over(b))
+        for site in (a, b):
+            await _stop_scribe(site)
+        await until(lambda: len(sites.with_key(TRANSCRIPT)) == FORMS)
+        said = next(event for _, event, c in sites.timeline if "secret" in str(c.get(UTTERANCE)))
+        await b.give(b.world.event("m.room.redaction", BOB, {"redacts": said}))
+        # The lead hears of it, takes its documents back and makes them again.
+        await until(lambda: _forgotten(a))
+        papers = {e for server, e, c in sites.timeline if server == "a" and TRANSCRIPT in c}
+        await until(lambda: papers <= sites.redacted)
+        await sites.pass_time(11_000)
+        await a.give(_due(a))
+        await until(lambda: len(sites.with_key(TRANSCRIPT)) == 2 * FORMS)
+        record = _record(sites)
+        assert [one["text"] for one in record["utterances"]] == ["hello from a"]
+        for site in (a, b):
+            await until(functools.partial(_nothing_left, site))
+            log = await site.world.stores.redactions.of_room(ROOM)
+            assert [(one.kind, list(one.items)) for one in log][-1][1] == ["seg-b"]
+
+
+async def _forgotten(site: Site) -> bool:
+    rows = await site.world.stores.db.fetch("SELECT text FROM peer_utterance")
+    return bool(rows) and not any(row["text"] for row in rows)
+
+
+async def _nothing_left(site: Site) -> bool:
+    errands = await site.world.stores.errands.of_room(ROOM)
+    return not errands and not await holding_words(site.world.stores, "secret")
