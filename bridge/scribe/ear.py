@@ -10,14 +10,13 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 
-from pocketsphinx import Vad
-
 from bridge.scribe.clock import monotonic_ms, unix_ms
 from bridge.scribe.engines import Stream
 from bridge.scribe.listener import Listener
 from bridge.scribe.merge import Piece, Voice
 from bridge.scribe.participant import Track
-from bridge.scribe.vad import RATE
+from bridge.scribe.silero import Silero
+from bridge.scribe.vad import detector
 
 
 class Ear:
@@ -47,7 +46,7 @@ class Ear:
 
         `epoch_ms`: Unix time of the conference's start, from which pieces count.
         """
-        self._listener = Listener(self._stream, Vad(3, RATE, 0.03), epoch_ms)
+        self._listener = Listener(self._stream, detector(), Silero(), epoch_ms)
         self._reading = tasks.create_task(self._read(self._listener))
         return tasks.create_task(self._answer())
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 
+from bridge.scribe.confirm import Confirmer
 from bridge.scribe.engines import RATE, Stream
-from bridge.scribe.vad import FRAME_BYTES, Detector, Ended, Endpointer, Evidence, Speech
+from bridge.scribe.silero import Judge
+from bridge.scribe.vad import FRAME_BYTES, Detector, Ended, Endpointer, Speech
 
 PER_MS = RATE // 1000
 SILENT_MS = 600
@@ -58,14 +60,13 @@ class SampleClock:
 class Listener:
     """One track's way from PCM to the engine. Plain calls: nothing here waits."""
 
-    def __init__(self, stream: Stream, detector: Detector, epoch_ms: int) -> None:
+    def __init__(self, stream: Stream, detector: Detector, judge: Judge, epoch_ms: int) -> None:
         self.stream = stream
         self._clock = SampleClock(epoch_ms)
         self._endpointer = Endpointer(detector)
+        self._confirmer = Confirmer(judge)
         self._rest = b""
         self._arrived_ms = 0
-        self._held: list[Speech] = []
-        self._believed = False
 
     @property
     def hears(self) -> bool:
@@ -93,30 +94,18 @@ class Listener:
     def finish(self) -> None:
         """The track stops here: whatever was being said is over."""
         self._rest = b""
-        for event in self._endpointer.finish():
-            self._heard(event)
+        self._heard(self._endpointer.finish())
 
     def _frame(self, frame: bytes, position: int) -> None:
-        for event in self._endpointer.process(frame, position):
-            self._heard(event)
+        self._heard(self._endpointer.process(frame, position))
 
-    def _heard(self, event: Speech | Ended) -> None:
-        if isinstance(event, Speech):
-            self._held.append(event)
-        evidence = self._endpointer.evidence if isinstance(event, Speech) else event.evidence
-        self._believe(evidence, certain=isinstance(event, Speech))
-        if self._believed:
-            for speech in self._held:
-                self.stream.push(speech.pcm, speech.start)
-            self._held.clear()
-        if isinstance(event, Ended):
-            if self._believed:
-                self.stream.end()
-            self._held.clear()
-            self._believed = False
+    def _heard(self, events: list[Speech | Ended]) -> None:
+        for event in events:
+            for known in self._confirmer.take(event, self._endpointer.evidence):
+                self._tell(known)
 
-    def _believe(self, evidence: Evidence | None, *, certain: bool) -> None:
-        # Until an utterance sounds like speech it is held back: noise never reaches the engine,
-        # costs no decoding, and does not spoil what the engine has learnt of the voice.
-        if not self._believed and evidence is not None:
-            self._believed = evidence.plausible(certain=certain)
+    def _tell(self, known: Speech | Ended) -> None:
+        if isinstance(known, Speech):
+            self.stream.push(known.pcm, known.start)
+        else:
+            self.stream.end()

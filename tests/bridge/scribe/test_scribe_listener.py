@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from pocketsphinx import Vad
 
 from bridge.scribe.engines import RATE, Event
 from bridge.scribe.listener import Listener, SampleClock
+from bridge.scribe.silero import Silero
+from bridge.scribe.vad import detector
 from tests.support.sound import Pcm, Speak, joined, noise, pink, quiet
 
 EPOCH_MS = 1_795_424_400_000
@@ -41,7 +42,7 @@ class Taken:
 
 
 def listener(stream: Taken) -> Listener:
-    return Listener(stream, Vad(3, RATE, 0.03), EPOCH_MS)
+    return Listener(stream, detector(), Silero(), EPOCH_MS)
 
 
 def played(pcm: Pcm, at_s: float = 0.0) -> Iterator[tuple[bytes, int]]:

@@ -8,11 +8,10 @@ import signal
 
 import jiwer
 import pytest
-from pocketsphinx import Vad
 
 from bridge.scribe.engines import RATE, Final, Gap, Stream, UnknownLanguage
 from bridge.scribe.engines.pocketsphinx import PocketSphinx
-from bridge.scribe.vad import FRAME, Endpointer, Speech
+from bridge.scribe.vad import FRAME, Endpointer, Speech, detector
 from tests.support.sound import Pcm, Speak, joined, quiet
 
 MEETING = [
@@ -26,7 +25,7 @@ MEETING = [
 
 def feed(stream: Stream, pcm: Pcm) -> None:
     """Everything said in `pcm`, cut as in a call."""
-    endpointer = Endpointer(Vad(3, RATE, 0.03))
+    endpointer = Endpointer(detector())
     events = []
     for at in range(0, len(pcm) - FRAME + 1, FRAME):
         events += endpointer.process(pcm[at : at + FRAME].tobytes(), at)

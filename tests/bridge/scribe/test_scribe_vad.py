@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from pocketsphinx import Vad
 
 from bridge.scribe.vad import (
     FRAME,
@@ -15,6 +14,7 @@ from bridge.scribe.vad import (
     Evidence,
     Speech,
     decibels,
+    detector,
     is_voiced,
 )
 from tests.support.sound import Pcm, Speak, clipped, joined, noise, pink, quiet
@@ -24,7 +24,7 @@ Found = tuple[float, float, Evidence]
 
 def utterances(pcm: Pcm) -> list[Found]:
     """(start, end, evidence) of every utterance, in seconds."""
-    endpointer = Endpointer(Vad(3, RATE, 0.03))
+    endpointer = Endpointer(detector())
     found: list[Found] = []
     start: int | None = None
     events: list[Speech | Ended] = []
