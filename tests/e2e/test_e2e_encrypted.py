@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from base64 import b64decode, urlsafe_b64decode
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from bridge.dev.instance import WISH
 from bridge.dev.speech import Pcm
@@ -120,8 +122,15 @@ async def test_what_is_said_is_written_down_for_the_room_alone(
         os.kill(scribe[0], signal.SIGKILL)
         await eventually(lambda: scene.site.bridge.pid not in {None, before}, 30)
         await heard_again(alice, fourth, reader, room_id)
+        await reader.say(room_id, "the agenda is on the table")
         await reader.say(room_id, "!visio stop")
-        await eventually(lambda: documents(reader, room_id) == 4, 40)
+        await eventually(lambda: len(documents(reader, room_id)) == 4, 40)
+        await reader.say(room_id, "!visio export md with chat")
+        await eventually(lambda: len(documents(reader, room_id)) == 5, 40)
+        text = await readable(scene, documents(reader, room_id)[-1])
+        assert "*(chat)*: the agenda is on the table" in text
+        assert "*(chat)*: !visio" not in text
+        assert "could not read" not in text
 
     async def alone() -> bool:
         return not await bot_is_member(scene, reader, room_id)
@@ -145,17 +154,25 @@ async def heard_again(
             await caller.speak(pcm)
 
 
-def documents(reader: EncryptedClient, room_id: str) -> int:
-    return len(
-        [
-            seen
-            for seen in reader.seen
-            if seen["event"] == "message"
-            and seen["room"] == room_id
-            and "eu.colloque.transcript" in seen["content"]
-            and "file" in seen["content"]
-        ]
-    )
+def documents(reader: EncryptedClient, room_id: str) -> list[Seen]:
+    return [
+        seen
+        for seen in reader.seen
+        if seen["event"] == "message"
+        and seen["room"] == room_id
+        and "eu.colloque.transcript" in seen["content"]
+        and "file" in seen["content"]
+    ]
+
+
+async def readable(scene: Scene, document: Seen) -> str:
+    """A document as a member's client decrypts it (Matrix, "Sending encrypted attachments")."""
+    file = document["content"]["file"]
+    data = await scene.person("alice").download(file["url"])
+    key = urlsafe_b64decode(file["key"]["k"] + "==")
+    counter = b64decode(file["iv"] + "==")
+    reading = Cipher(algorithms.AES(key), modes.CTR(counter)).decryptor()
+    return (reading.update(data) + reading.finalize()).decode()
 
 
 async def test_without_the_rooms_own_wish_nobody_listens(

@@ -44,7 +44,19 @@ def as_json(record: Record, language: Language) -> str:
     if record.chat is not None:
         document["chat"] = [_message(record, message) for message in record.chat]
         document["chat_unread"] = record.chat_unread
-    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+    members = (f"  {_dumped(key)}: {_value(value)}" for key, value in document.items())
+    return "{\n" + ",\n".join(members) + "\n}\n"
+
+
+def _value(value: Any) -> str:
+    """One line for each element of a list: three hours of words stay readable, and small."""
+    if not isinstance(value, list) or not value:
+        return _dumped(value)
+    return "[\n    " + ",\n    ".join(map(_dumped, value)) + "\n  ]"
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def rttm(record: Record, language: Language) -> str:

@@ -77,11 +77,14 @@ def _block(block: Block, record: Record, language: Language) -> str:
             return _paragraph(_run(said), "Remark")
         case Attendance():
             return _table(block, record, language)
-        case Speech(name, at, marks, parts):
-            beside = f" ({', '.join(marks)})" if marks else ""
-            head = _run(name) + _run(f" [{at}]{beside}", "Time")
-            said = _run(" ").join(_run(part, spoken_in=spoken) for part, spoken in parts)
-            return _paragraph(head, "Speaker") + _paragraph(said, "Speech")
+    return _speech(block)
+
+
+def _speech(speech: Speech) -> str:
+    beside = f" ({', '.join(speech.marks)})" if speech.marks else ""
+    head = _run(speech.name) + _run(f" [{speech.at}]{beside}", "Time")
+    said = _run(" ").join(_run(part, spoken_in=spoken) for part, spoken in speech.parts)
+    return _paragraph(head, "Speaker") + _paragraph(said, "Speech")
 
 
 def _table(block: Attendance, record: Record, language: Language) -> str:

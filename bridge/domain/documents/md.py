@@ -39,10 +39,13 @@ def _block(block: Block, record: Record, language: Language) -> list[str]:
             return [f"*{text}*"]
         case Attendance(_, people):
             return [_person(record, person, language) for person in people]
-        case Speech(name, at, marks, parts):
-            beside = f" *({', '.join(marks)})*" if marks else ""
-            said = escaped(" ".join(text for text, _ in parts))
-            return [_labelled(f"**{escaped(name)}** [{at}]{beside}", language) + said]
+    return _speech(block, language)
+
+
+def _speech(speech: Speech, language: Language) -> list[str]:
+    beside = f" *({', '.join(speech.marks)})*" if speech.marks else ""
+    said = escaped(" ".join(text for text, _ in speech.parts))
+    return [_labelled(f"**{escaped(speech.name)}** [{speech.at}]{beside}", language) + said]
 
 
 def _person(record: Record, person: Person, language: Language) -> str:

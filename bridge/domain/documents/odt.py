@@ -88,11 +88,14 @@ def _block(block: Block, record: Record, language: Language, spoken: dict[str, s
             return _paragraph(text(said), "Remark")
         case Attendance():
             return _table(block, record, language)
-        case Speech(name, at, marks, parts):
-            beside = f" ({', '.join(marks)})" if marks else ""
-            said = " ".join(_part(part, spoken_in, spoken) for part, spoken_in in parts)
-            head = text(name) + _span(text(f" [{at}]{beside}"), "Time")
-            return _paragraph(head, "Speaker") + _paragraph(said, "Speech")
+    return _speech(block, spoken)
+
+
+def _speech(speech: Speech, spoken: dict[str, str]) -> str:
+    beside = f" ({', '.join(speech.marks)})" if speech.marks else ""
+    said = " ".join(_part(part, spoken_in, spoken) for part, spoken_in in speech.parts)
+    head = text(speech.name) + _span(text(f" [{speech.at}]{beside}"), "Time")
+    return _paragraph(head, "Speaker") + _paragraph(said, "Speech")
 
 
 def _part(said: str, spoken_in: str, spoken: dict[str, str]) -> str:

@@ -131,7 +131,8 @@ def one_line(text: str) -> str:
 
     Both could begin another block or cue, and XML 1.0 has no place for most control characters.
     """
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    printable = text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(printable.split())
 
 
 def _moment(at_ms: int) -> datetime:
