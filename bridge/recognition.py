@@ -142,6 +142,25 @@ class Engine:
         return None
 
 
+_KNOWN = {"pocketsphinx": frozenset({"en"}), "kyutai": frozenset({"fr", "en"})}
+
+
+def understood(engines: Sequence[Engine], language: str) -> bool:
+    """Whether one of the engines for calls may know a language (`en-GB`), as far as settings say.
+
+    What a server's or a folder's model knows only it can tell: it counts as knowing every one.
+    """
+    said = language.lower().replace("_", "-")
+    for engine in engines:
+        known = _KNOWN.get(engine.engine)
+        if not engine.live or (known is not None and said.partition("-")[0] not in known):
+            continue
+        tags = [tag.lower() for tag in engine.languages]
+        if not tags or any(said == tag or said.startswith(f"{tag}-") for tag in tags):
+            return True
+    return False
+
+
 def to_json(engines: Sequence[Engine], base: Path) -> str:
     """What the scribe is given. Paths count from `base` before, and are absolute in it."""
     return json.dumps([dataclasses.asdict(_absolute(one, base)) for one in engines], indent=1)

@@ -42,6 +42,7 @@ from bridge.domain.happenings import (
     Say,
     ScribeFailed,
     ScribeStopped,
+    ScribeWell,
     SegmentHeard,
     StopAsked,
     WishRead,
@@ -145,6 +146,8 @@ def _handled(c: Conference, event: Event, now_ms: int) -> Step:
             return (replace(c, documents_due_ms=now_ms) if c.phase == "ending" else c), ()
         case ScribeFailed(reason=reason):
             return _scribe_failed(c, reason)
+        case ScribeWell():
+            return _scribe_well(c)
         case ElsewhereSeen(there=there):
             return elsewhere.claimed(c, there, now_ms), ()
         case _:
@@ -213,6 +216,12 @@ def _changed(c: Conference, event: RecordChanged, now_ms: int) -> Conference:
 
 def _scribe_failed(c: Conference, reason: str) -> Step:
     return showing.once(c, f"scribe.{reason or 'failed'}") if c.listening else (c, ())
+
+
+def _scribe_well(c: Conference) -> Step:
+    """Who was told that the engines fail is told when they are back."""
+    told = {"scribe.engine_simple", "scribe.engine_down"} & set(c.told)
+    return showing.once(c, "scribe.engine_back") if told and c.listening else (c, ())
 
 
 def _rung(c: Conference, event: Event, now_ms: int, rules: Rules) -> Step:

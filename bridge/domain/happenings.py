@@ -163,15 +163,22 @@ class ScribeStopped:
     """The scribe has left and its last segment is stored."""
 
 
+Lack = Literal["", "no_key", "no_member", "engine_simple", "engine_down", "language"]
+"""What a scribe lacks. "no_key": it cannot read somebody in an encrypted call; "no_member": it may
+not be a member of an encrypted call, so that nobody gives it keys; "engine_simple": the best
+recognizer does not answer; "engine_down": none does; "language": none knows a language."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScribeFailed:
-    """The scribe cannot do its work now.
+    """The scribe cannot do its work now, or not as well as usual. `reason`: "": something else."""
 
-    `reason`: "no_key": it cannot read somebody in an encrypted call; "no_member": it may not be a
-    member of an encrypted call, so that nobody gives it keys; "" for everything else.
-    """
+    reason: Lack = ""
 
-    reason: Literal["", "no_key", "no_member"] = ""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScribeWell:
+    """The scribe lacks nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +218,7 @@ Event = (
     | Interrupted
     | ScribeStopped
     | ScribeFailed
+    | ScribeWell
     | ElsewhereSeen
     | Tick
 )

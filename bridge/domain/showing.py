@@ -32,12 +32,25 @@ def shown_soon(before: Conference, c: Conference, now_ms: int) -> Conference:
 
 
 def honest(c: Conference) -> Step:
-    """Before a scribe gets an encrypted call's keys, the room is told what that means."""
-    return once(c, "scribe.encrypted") if c.encrypted and c.listening else (c, ())
+    """Before anything is listened to, the call is told: what for, by whom, what is kept of it.
+
+    And before a scribe gets an encrypted call's keys, the room is told what that means.
+    """
+    if not c.listening:
+        return c, ()
+    # In a call that another site began, we listen when somebody is at our media server.
+    c, consent = once(c, _consent(c), in_thread=True) if c.leading or c.stays else (c, ())
+    c, encrypted = once(c, "scribe.encrypted") if c.encrypted else (c, ())
+    return c, (*consent, *encrypted)
 
 
-def once(c: Conference, sentence: str) -> Step:
+def once(c: Conference, sentence: str, *, in_thread: bool = False) -> Step:
     """Say something that a call is told only the first time."""
     if sentence in c.told:
         return c, ()
-    return replace(c, told=(*c.told, sentence)), (Say(sentence),)
+    return replace(c, told=(*c.told, sentence)), (Say(sentence, in_thread=in_thread),)
+
+
+def _consent(c: Conference) -> str:
+    """Captions and a transcript are not the same: of captions nothing is kept."""
+    return "consent.transcript" if c.transcript else "consent.captions"

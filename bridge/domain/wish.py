@@ -48,6 +48,8 @@ class Wish:
     max_participants: int | None = None
     publish: Publish = "everyone"
     summary: bool = False
+    languages: Mapping[str, str] = field(default_factory=dict)
+    """What single people speak, by Matrix id, where it is not `spoken_language`."""
     content: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """The event's content as it was read: the ground of the next one we write."""
 
@@ -94,6 +96,7 @@ def read(content: object, defaults: Wish) -> tuple[Wish, tuple[Problem, ...]]:
         max_participants=_count(content.get("max_participants"), problems),
         publish=_publish(content.get("publish"), problems),
         summary=bool(flag("summary", False)),
+        languages=_languages(content.get("languages"), problems),
         content=dict(content),
     )
     return wish, tuple(problems)
@@ -102,6 +105,11 @@ def read(content: object, defaults: Wish) -> tuple[Wish, tuple[Problem, ...]]:
 def write(wish: Wish) -> dict[str, Any]:
     """Content of the state event: what was there before, with the fields this wish changed."""
     return {"version": 1, **wish.content}
+
+
+def languages(content: Mapping[str, Any]) -> dict[str, str]:
+    """What single people speak, by Matrix id, in a state event's content."""
+    return _languages(content.get("languages"), [])
 
 
 def is_language_tag(value: str) -> bool:
@@ -139,6 +147,19 @@ def _publish(value: object, problems: list[Problem]) -> Publish:
     # Who wanted to restrict it and mistyped wanted it restricted.
     problems.append(Problem("wish.not_choice", {"field": "publish", "choices": ", ".join(choices)}))
     return "moderators"
+
+
+def _languages(value: object, problems: list[Problem]) -> dict[str, str]:
+    if value is None:
+        return {}
+    read = {
+        user: tag
+        for user, tag in (value.items() if isinstance(value, Mapping) else ())
+        if isinstance(tag, str) and is_language_tag(tag)
+    }
+    if not isinstance(value, Mapping) or len(read) < len(value):
+        problems.append(Problem("wish.not_languages", {"field": "languages"}))
+    return read
 
 
 def _tag(value: object, default: str | None, problems: list[Problem]) -> str | None:

@@ -24,6 +24,7 @@ Verb = Literal[
     "who",
     "captions",
     "transcript",
+    "transcribe_me",
     "language",
     "lock",
     "unlock",
@@ -48,7 +49,9 @@ VERBS: tuple[Verb, ...] = get_args(Verb)
 _OF_MANY_LINES: frozenset[Verb] = frozenset({"correct"})
 MAX_ARGUMENTS = 6000
 """Characters of what follows the verb: as many as an utterance may have."""
-SWITCHED: frozenset[Verb] = frozenset({"captions", "transcript", "lobby", "summary", "panel"})
+SWITCHED: frozenset[Verb] = frozenset(
+    {"captions", "transcript", "lobby", "summary", "panel", "transcribe_me"}
+)
 """Verbs that `on` or `off` follows."""
 
 # What stands under neither language is a word of both.
@@ -65,6 +68,10 @@ _WORDS: Mapping[Verb, Mapping[Language | None, tuple[str, ...]]] = {
     },
     "transcript": {"en": ("transcript",), "fr": ("transcrire",), None: ("transcription",)},
     "panel": {"en": ("panel",), "fr": ("panneau",)},
+    "transcribe_me": {
+        "en": ("transcribe-me", "transcribe me"),
+        "fr": ("me transcrire", "me-transcrire", "transcrivez-moi"),
+    },
     "language": {"en": ("language",), "fr": ("langue",)},
     "lock": {"en": ("lock",), "fr": ("verrouiller", "fermer")},
     "unlock": {"en": ("unlock",), "fr": ("deverrouiller", "ouvrir")},

@@ -80,7 +80,11 @@ class Asking:
 
     def person(self) -> str | None:
         """Whom the command names; where that is not clear, they are told how to say it."""
-        found = addressee(self.message, self.command.arguments, self.members, self.ledger.house.bot)
+        return self.person_named(self.command.arguments)
+
+    def person_named(self, typed: str) -> str | None:
+        """The same where only this part of what was typed names somebody."""
+        found = addressee(self.message, typed, self.members, self.ledger.house.bot)
         if isinstance(found, str):
             return found
         self._unclear(found)

@@ -298,6 +298,10 @@ class Conductor:
             return
         if not heard.text or not conference.takes(heard.start_ms, heard.end_ms):
             return
+        # The scribe does not hear them; this is for what was on its way when it learnt of it.
+        since_ms = (await ledger.opted_out()).get(grant.user_id)
+        if since_ms is not None and conference.started_ms + heard.end_ms > since_ms:
+            return
         said = _utterance(heard, grant, ledger, conference)
         await ledger.hear(conference, said, final=heard.final)
 
@@ -309,6 +313,8 @@ class Conductor:
             await ledger.apply(conference, happenings.ScribeStopped())
         elif changed.state == "failed" or changed.lacks:
             await ledger.apply(conference, happenings.ScribeFailed(reason=changed.lacks))
+        elif changed.state == "listening":
+            await ledger.apply(conference, happenings.ScribeWell())
 
 
 async def _each(ledger: Ledger, event: happenings.Event) -> None:

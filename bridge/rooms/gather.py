@@ -44,7 +44,7 @@ class Homeserver(Protocol):
 
 
 _OF_MEMBERS: frozenset[Verb] = frozenset(
-    {"start", "ring", "invite", "admit", "mute", "remove", "voice"}
+    {"start", "ring", "invite", "admit", "mute", "remove", "voice", "language"}
 )
 _OF_WORDS: frozenset[Verb] = frozenset({"correct", "delete", "voice"})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
+from ipaddress import ip_address
 from typing import Literal
 
 from bridge.config import DocumentForm, Settings, zone_of
@@ -15,6 +16,7 @@ from bridge.domain.wish import Wish
 from bridge.ids import server_of
 from bridge.matrix import panel, timeline, wire
 from bridge.matrix.card import Place
+from bridge.recognition import Engine
 from bridge.store.alias_rooms import AliasRooms
 from bridge.store.conferences import Conferences
 from bridge.store.database import Database
@@ -24,6 +26,7 @@ from bridge.store.inbox import Inbox
 from bridge.store.leaves import Leaves
 from bridge.store.meetings import Meetings, VoiceNames
 from bridge.store.memberships import Memberships
+from bridge.store.opted_out import OptedOut
 from bridge.store.outbox import Outbox
 from bridge.store.peer_utterances import PeerUtterances
 from bridge.store.redactions import RedactionLog
@@ -53,6 +56,7 @@ class Stores:
     shown: Shown
     redactions: RedactionLog
     alias_rooms: AliasRooms
+    opted_out: OptedOut
     search: Search
 
     @classmethod
@@ -75,6 +79,7 @@ class Stores:
             shown=Shown(db),
             redactions=RedactionLog(db),
             alias_rooms=AliasRooms(db),
+            opted_out=OptedOut(db),
             search=Search(db),
         )
 
@@ -97,6 +102,8 @@ class House:
     """The forms that a record is posted in."""
     summary_model: str = ""
     """Name of the model that sums calls up, '' where there is none."""
+    engines: tuple[Engine, ...] = (Engine(),)
+    """Who writes down what is said."""
     encryption: bool = False
     """The bot reads and writes in encrypted rooms."""
     captions: Literal["all", "unencrypted", "off"] = "all"
@@ -135,9 +142,24 @@ class House:
             allow_servers=tuple(settings.federation.allow_servers),
             documents=tuple(dict.fromkeys(settings.transcripts.documents)),
             summary_model=settings.summary.model if settings.summary.url else "",
+            engines=tuple(settings.scribe.engines),
             encryption=encryption,
             captions=settings.web.captions,
         )
+
+    @property
+    def hosts(self) -> list[str]:
+        """The servers that people's voices are sent to."""
+        return list(dict.fromkeys(engine.host for engine in self.engines if engine.host))
+
+    def owns(self, host: str) -> bool:
+        """Whether a server is this organisation's own: of our domain, or of this network."""
+        if host == self.server_name or host.endswith(f".{self.server_name}"):
+            return True
+        try:
+            return ip_address(host).is_private
+        except ValueError:
+            return host == "localhost"
 
     def admits(self, user_id: str) -> bool:
         """Whether people of this user's server may use the bridge."""

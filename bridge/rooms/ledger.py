@@ -327,6 +327,21 @@ class Ledger(Saying):
             )
         )
 
+    async def opt_out(self, user_id: str, room_id: str) -> None:
+        """From now on nothing of theirs is written down in this room; '': in any room."""
+        await self.stores.opted_out.put(self.conn, user_id, room_id, now_ms=self.now_ms)
+
+    async def opt_in(self, user_id: str, *, everywhere: bool) -> None:
+        """The contrary, in this room or in all of them."""
+        if everywhere:
+            await self.stores.opted_out.remove_all(self.conn, user_id)
+        else:
+            await self.stores.opted_out.remove(self.conn, user_id, self.room_id)
+
+    async def opted_out(self) -> dict[str, int]:
+        """Who is not written down here, and since when (Unix milliseconds)."""
+        return await self.stores.opted_out.of_room(self.room_id, self.conn)
+
     def show_card(self) -> None:
         """The card of a call that began before the bot was in the room."""
         if self.running and self.running.leading:
@@ -380,7 +395,8 @@ class Ledger(Saying):
                     self._cancel_ring(ring)
                 case Say(key, values, in_thread):
                     root = f"outbox:{timeline.root_txn(conference)}" if in_thread else ""
-                    self.answer(key, self.language, values, reply_to=root, thread_root=root)
+                    about = {**self._speech(), **values}
+                    self.answer(key, self.language, about, reply_to=root, thread_root=root)
 
     async def _documents(self, c: Conference, rev: int) -> None:
         forms = [form for form in self.house.documents if form not in c.withheld]

@@ -7,9 +7,10 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, get_args
 
 from bridge.domain.federation import Report
+from bridge.domain.happenings import Lack
 from bridge.domain.transcript import Word
 from bridge.peers import messages
 from bridge.store.inbox import NewEntry
@@ -143,12 +144,12 @@ class Interrupted:
 class SessionChanged:
     """The state of a scribe's session: joining, listening, failed or stopped.
 
-    `lacks`: what it lacks in an encrypted call, its keys or its place in it.
+    `lacks`: what it lacks to do its work as well as it can.
     """
 
     conference: str
     state: str
-    lacks: Literal["", "no_key", "no_member"] = ""
+    lacks: Lack = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +193,7 @@ MediaNews = Joined | Left | Finished | Closed | Gone | Due | Knocked | CameBack 
 ScribeNews = Heard | Interrupted | SessionChanged
 
 
-_LACKS: Mapping[str, Literal["no_key", "no_member"]] = {
-    "no_key": "no_key",
-    "no_member": "no_member",
-}
+_LACKS: Mapping[str, Lack] = {lack: lack for lack in get_args(Lack)}
 
 
 def media(payload: Mapping[str, Any]) -> MediaNews | None:

@@ -8,12 +8,13 @@ from bridge import text
 from bridge.domain import happenings, policy
 from bridge.ids import server_of
 from bridge.matrix import card
-from bridge.matrix.commands import Verb
+from bridge.matrix.commands import Verb, folded
 from bridge.rooms import requests_panel as panel
 from bridge.rooms import requests_people as people
 from bridge.rooms import requests_record as papers
 from bridge.rooms import requests_ring as ringing
 from bridge.rooms import requests_settings as settings
+from bridge.rooms import requests_speech as speech
 from bridge.rooms import requests_summary
 from bridge.rooms import requests_words as written
 from bridge.rooms.asking import Asking
@@ -21,6 +22,7 @@ from bridge.rooms.gather import Asked, Gathered, target_of
 from bridge.rooms.ledger import Ledger
 from bridge.text import say
 
+_SPOKEN = frozenset({"spoken", "parlee", "parle"})
 TOO_OLD_MS = 300_000
 """What was asked longer ago (the bridge was down) starts no call: nobody waits for it any more."""
 
@@ -40,7 +42,7 @@ async def carry_out(ledger: Ledger, asked: Asked, gathered: Gathered) -> None:
         target=target_of(message),
         target_sender=gathered.target_sender,
     )
-    if not ledger.house.admits(message.sender):
+    if command.verb != "transcribe_me" and not ledger.house.admits(message.sender):
         asking.say("start.server_refused", server=server_of(message.sender))
         return
     await _VERBS[command.verb](asking)
@@ -116,6 +118,18 @@ async def _who(asking: Asking) -> None:
         return
     count = text.people(len(present), asking.language)
     asking.say("who.some", people=count, names=card.names(present, asking.language))
+    opted_out = await asking.ledger.opted_out()
+    silent = [stay for stay in present if stay.user_id in opted_out]
+    if silent:
+        asking.say("who.opted_out", names=card.names(silent, asking.language))
+
+
+async def _language(asking: Asking) -> None:
+    first, _, rest = asking.command.arguments.partition(" ")
+    if folded(first) in _SPOKEN:
+        await speech.spoken_language(asking, rest)
+    else:
+        await settings.language(asking)
 
 
 async def _help(asking: Asking) -> None:
@@ -129,11 +143,22 @@ async def _unknown(asking: Asking) -> None:
 
 
 _DECIDED_EVERYWHERE: frozenset[Verb] = frozenset(
-    {"admit", "remove", "export", "summary", "correct", "delete", "voice", "my_words"}
+    {
+        "admit",
+        "remove",
+        "export",
+        "summary",
+        "correct",
+        "delete",
+        "voice",
+        "my_words",
+        "transcribe_me",
+    }
 )
 """Each site gives the tokens of its own media server: who comes in there is decided there too.
 A call's record is where its card is, whoever asks for it; and each site has the words that were
-said there: their messages are its bot's."""
+said there: their messages are its bot's. Each has a scribe of its own, which leaves out who opted
+out."""
 
 _VERBS: Mapping[Verb, Callable[[Asking], Awaitable[None]]] = {
     "start": _start,
@@ -145,7 +170,8 @@ _VERBS: Mapping[Verb, Callable[[Asking], Awaitable[None]]] = {
     "remove": people.remove,
     "captions": settings.captions,
     "transcript": settings.transcript,
-    "language": settings.language,
+    "language": _language,
+    "transcribe_me": speech.transcribe_me,
     "lock": settings.lock,
     "unlock": settings.unlock,
     "lobby": settings.lobby,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from bridge.domain import wish
 from bridge.domain.wish import Publish
 from bridge.matrix.commands import folded
 from bridge.rooms.asking import Asking
 from bridge.text import Language
 
-_LANGUAGES: dict[str, Language] = {
+LANGUAGES: dict[str, Language] = {
     "fr": "fr",
     "francais": "fr",
     "french": "fr",
@@ -24,7 +23,6 @@ _PUBLISH: dict[str, Publish] = {
     "moderateurs": "moderators",
 }
 _NO_MOST = frozenset({"none", "off", "aucun", "non"})
-_SPOKEN = frozenset({"spoken", "parlee", "parle"})
 
 
 LEAST = 2
@@ -46,7 +44,7 @@ async def lobby(asking: Asking) -> None:
     if asking.command.switch is None:
         _how(asking, "lobby", _flag(asking, "lobby"))
     elif asking.may_change_wish():
-        await _write(asking, "lobby", asking.command.switch)
+        await write(asking, "lobby", asking.command.switch)
         asking.say("lobby.on" if asking.command.switch else "lobby.off")
 
 
@@ -57,7 +55,7 @@ async def summary(asking: Asking) -> None:
     elif asking.command.switch and not asking.ledger.house.summary_model:
         asking.say("summary.unconfigured")
     elif asking.may_change_wish():
-        await _write(asking, "summary", asking.command.switch)
+        await write(asking, "summary", asking.command.switch)
         model = asking.ledger.house.summary_model
         asking.say("summary.on" if asking.command.switch else "summary.off", model=model)
 
@@ -73,18 +71,15 @@ async def unlock(asking: Asking) -> None:
 
 
 async def language(asking: Asking) -> None:
-    """`language fr`, `langue anglais`; `language spoken en-GB`, `langue parlée fr`."""
-    first, *rest = asking.command.arguments.split() or [""]
-    if folded(first) in _SPOKEN:
-        await _spoken_language(asking, rest[0] if rest else "")
-        return
-    chosen = _LANGUAGES.get(folded(first))
+    """`language fr`, `langue anglais`: of the bot's sentences."""
+    first = (asking.command.arguments.split() or [""])[0]
+    chosen = LANGUAGES.get(folded(first))
     if chosen is None:
         wanted = asking.ledger.wish
         asking.say("language.now", language_now=wanted.language, spoken=wanted.listened())
         asking.say("language.argument")
     elif asking.may_change_wish():
-        await _write(asking, "language", chosen)
+        await write(asking, "language", chosen)
         # In the language they want from now on, whatever they asked in.
         asking.ledger.say("language.set", asking.message, language=chosen)
 
@@ -96,7 +91,7 @@ async def publish(asking: Asking) -> None:
         asking.say(f"publish.now_{asking.ledger.wish.publish}")
         asking.say("publish.argument")
     elif asking.may_change_wish():
-        await _write(asking, "publish", chosen)
+        await write(asking, "publish", chosen)
         asking.say(f"publish.{chosen}")
 
 
@@ -109,17 +104,8 @@ async def most(asking: Asking) -> None:
         asking.say("max.now_none" if now is None else "max.now", count=now or 0)
         asking.say("max.argument")
     elif asking.may_change_wish():
-        await _write(asking, "max_participants", count or None)
+        await write(asking, "max_participants", count or None)
         asking.say("max.set" if count else "max.none", count=count)
-
-
-async def _spoken_language(asking: Asking, typed: str) -> None:
-    tag = _LANGUAGES.get(folded(typed), typed)
-    if not wish.is_language_tag(tag):
-        asking.say("language.argument")
-    elif asking.may_change_wish():
-        await _write(asking, "spoken_language", tag)
-        asking.say("language.spoken_set", spoken=tag)
 
 
 async def _recorded(asking: Asking, name: str, now: bool) -> None:
@@ -131,13 +117,13 @@ async def _recorded(asking: Asking, name: str, now: bool) -> None:
     elif switch and not asking.ledger.can_write_down:
         asking.say(f"{name}.encrypted")
     else:
-        await _write(asking, name, switch)
+        await write(asking, name, switch)
         asking.say(f"{name}.on" if switch else f"{name}.off")
 
 
 async def _lock(asking: Asking, *, locked: bool) -> None:
     if asking.may_change_wish():
-        await _write(asking, "locked", locked)
+        await write(asking, "locked", locked)
         asking.say("locked.on" if locked else "locked.off")
 
 
@@ -156,7 +142,8 @@ def _flag(asking: Asking, name: str) -> bool:
     return asking.ledger.facts.wish.get(name) is True
 
 
-async def _write(asking: Asking, name: str, value: object) -> None:
+async def write(asking: Asking, name: str, value: object) -> None:
+    """Change one field of the room's wish."""
     ledger = asking.ledger
     ledger.write_wish(ledger.facts.read_wish(ledger.house.defaults).with_field(name, value))
     await ledger.settings_changed()

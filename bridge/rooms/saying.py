@@ -81,6 +81,26 @@ class Saying:
         content = timeline.notice(sentence, reply_to=reply_to, thread_root=thread_root)
         self._message(self._own_txn("say"), content)
 
+    def _speech(self) -> dict[str, str]:
+        """What sentences say of those who recognize speech, and of what is kept."""
+        hosts = self.house.hosts
+        outside = [host for host in hosts if not self.house.owns(host)]
+        key = "engine.here" if not hosts else "engine.outside" if outside else "engine.ours"
+        days = self.retention_days
+        kept = "consent.kept" if days is None else "consent.kept_days"
+        return {
+            "engine": say(
+                key, self.language, server=self.house.server_name, hosts=", ".join(outside or hosts)
+            ),
+            "kept": say(kept, self.language, days=days or 0),
+        }
+
+    @property
+    def retention_days(self) -> int | None:
+        """After how many days the room's transcripts are deleted, where it or we have said so."""
+        days = self.facts.wish.get("retention_days")
+        return days if type(days) is int and days >= 1 else None
+
     def write_wish(self, wanted: Wish) -> None:
         """Change the room's wish: here at once, and in the room where it lets the bot."""
         content = wish.write(wanted)

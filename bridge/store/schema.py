@@ -325,6 +325,17 @@ async def _shown(conn: Connection, scheme: Scheme) -> None:
         await conn.execute(statement)
 
 
+async def _opted_out(conn: Connection, scheme: Scheme) -> None:
+    await conn.execute(
+        """CREATE TABLE opted_out (
+            user_id  TEXT NOT NULL,
+            room_id  TEXT NOT NULL,
+            since_ms BIGINT NOT NULL,
+            PRIMARY KEY (user_id, room_id)
+        )"""
+    )
+
+
 upgrades: tuple[tuple[str, Step], ...] = (
     ("Inbox, outbox, rooms, conferences, grants, utterances", _first_tables),
     ("Until when the rooms are complete", _marks),
@@ -338,4 +349,5 @@ upgrades: tuple[tuple[str, Step], ...] = (
     ("Meetings, voices, and words with their times", _words),
     ("Search", search_schema.create),
     ("What messages show, and what was deleted", _shown),
+    ("Who is not written down", _opted_out),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bridge.text.en_documents import DOCUMENTS
+from bridge.text.en_speech import SPEECH
 from bridge.text.en_summary import SUMMARY
 
 SENTENCES: dict[str, str] = {
@@ -47,6 +48,7 @@ SENTENCES: dict[str, str] = {
     "card.more": "{names} and {count} more",
     **DOCUMENTS,
     **SUMMARY,
+    **SPEECH,
     # Answers to commands
     "hello": "Hello, I run video conferences in this room; type {prefix} help.",
     "hello.direct": (
@@ -84,6 +86,8 @@ SENTENCES: dict[str, str] = {
         "{prefix} delete: in reply, delete what was written down\n"
         "{prefix} voice V1 is name: who speaks at a shared microphone\n"
         "{prefix} my-words export / delete: what is written down of you here\n"
+        "{prefix} language spoken me en-GB, or @name en-GB: the language of one person\n"
+        "{prefix} transcribe-me no / yes: not what you say\n"
         "\n"
         "Who may be in the call\n"
         "{prefix} lock / unlock: nobody new comes in, or everybody again\n"
@@ -187,7 +191,8 @@ SENTENCES: dict[str, str] = {
     "language.now": "My language: {language_now}. Spoken language: {spoken}.",
     "language.argument": (
         "Type {prefix} language en or {prefix} language fr for my sentences, "
-        "{prefix} language spoken en-GB for the language that is spoken."
+        "{prefix} language spoken en-GB for the language that is spoken, "
+        "{prefix} language spoken me en-GB for your own."
     ),
     "language.set": "From now on I write English in this room.",
     "language.spoken_set": "I now listen for the language {spoken}.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bridge.text.fr_documents import DOCUMENTS
+from bridge.text.fr_speech import SPEECH
 from bridge.text.fr_summary import SUMMARY
 
 SENTENCES: dict[str, str] = {
@@ -47,6 +48,7 @@ SENTENCES: dict[str, str] = {
     "card.more": "{names} et {count} autres",
     **DOCUMENTS,
     **SUMMARY,
+    **SPEECH,
     # Answers to commands
     "hello": "Bonjour, je lance des visioconférences dans ce salon ; tapez {prefix} help.",
     "hello.direct": (
@@ -85,6 +87,8 @@ SENTENCES: dict[str, str] = {
         "{prefix} supprimer : en réponse, supprimer ce qui a été transcrit\n"
         "{prefix} voix V1 est nom : qui parle à un micro partagé\n"
         "{prefix} mes-paroles export / supprimer : ce qui est transcrit de vous ici\n"
+        "{prefix} langue parlée moi fr, ou @nom fr : langue d’une seule personne\n"
+        "{prefix} me transcrire non / oui : pas ce que vous dites\n"
         "\n"
         "Qui peut participer\n"
         "{prefix} verrouiller / déverrouiller : plus personne n’entre, ou tous de nouveau\n"
@@ -197,7 +201,8 @@ SENTENCES: dict[str, str] = {
     "language.now": "Ma langue : {language_now}. Langue parlée : {spoken}.",
     "language.argument": (
         "Tapez {prefix} langue fr ou {prefix} langue en pour mes phrases, "
-        "{prefix} langue parlée fr pour la langue dans laquelle on parle."
+        "{prefix} langue parlée fr pour la langue dans laquelle on parle, "
+        "{prefix} langue parlée moi fr pour la vôtre."
     ),
     "language.set": "J’écris désormais en français dans ce salon.",
     "language.spoken_set": "J’écoute maintenant la langue {spoken}.",

@@ -13,10 +13,11 @@ import asyncio
 import base64
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from bridge.domain import wish
 from bridge.domain.conference import Conference, read_conferences, scribe_identity
 from bridge.errors import Unavailable
 from bridge.ids import media_room
@@ -127,6 +128,7 @@ class Hearing:
         self._direct: dict[str, bool] = {}
         self._handed: dict[str, set[HeldKey]] = {}
         self._greetings = 0
+        self._people: dict[str, dict[str, Any]] = {}
 
     def identities(self, conferences: Iterable[Conference]) -> set[str]:
         """Every name a scribe may have in the room's media."""
@@ -143,10 +145,16 @@ class Hearing:
         conferences: Sequence[Conference],
         facts: Facts,
         grants: Sequence[Grant],
+        opted_out: Container[str] = (),
     ) -> None:
-        """Compare one room's conferences with what the scribe does. Raises Unavailable."""
+        """Compare one room's conferences with what the scribe does. Raises Unavailable.
+
+        `opted_out`: Matrix ids of people who are not listened to.
+        """
+        self._people[room_id] = _people(facts, grants, opted_out)
         listening = next((c for c in conferences if c.listening), None)
         if listening is None:
+            self._people.pop(room_id)
             await self._step_out(room_id)
         if not self._scribe.connected:
             return  # where the bot stands already it stays: the scribe is back in a moment
@@ -229,6 +237,7 @@ class Hearing:
             "transcript": conference.transcript,
             "encrypted": conference.encrypted,
             "watch": self._watched(conference),
+            **self._people[conference.room_id],
         }
 
     async def _hand_keys(
@@ -295,3 +304,11 @@ class Hearing:
         self._refused_ms.pop(room_id, None)
         if self._standing.pop(room_id, None) is not None:
             await self._place.withdraw(room_id, holder=HOLDER)
+
+
+def _people(facts: Facts, grants: Sequence[Grant], opted_out: Container[str]) -> dict[str, Any]:
+    """What a session is told of single participants."""
+    languages = wish.languages(facts.wish)
+    spoken = {g.identity: languages[g.user_id] for g in grants if g.user_id in languages}
+    silent = sorted(g.identity for g in grants if g.user_id in opted_out)
+    return {"languages": spoken, "opted_out": silent}

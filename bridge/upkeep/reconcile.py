@@ -127,7 +127,8 @@ class Reconciler:
             # The scribe first: it shall hear of the end before it is thrown out of the room.
             facts = room_facts.from_json(await self._stores.rooms.get(None, room_id))
             grants = await self._grants(room_id)
-            await self._hearing.bring(room_id, conferences, facts, list(grants.values()))
+            opted_out = await self._stores.opted_out.of_room(room_id)
+            await self._hearing.bring(room_id, conferences, facts, list(grants.values()), opted_out)
             await self._bring_media(room_id, conferences)
         except Unavailable as error:
             log.info("room %s: %s", room_id, error)

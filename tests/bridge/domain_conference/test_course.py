@@ -12,6 +12,7 @@ from bridge.domain.happenings import (
     Say,
     ScribeFailed,
     ScribeStopped,
+    ScribeWell,
     SegmentHeard,
     Tick,
     WishRead,
@@ -19,10 +20,17 @@ from bridge.domain.happenings import (
 from bridge.domain.wish import Wish
 from tests.support.course import ALICE, T0, Call
 
+TRANSCRIBED = Say("consent.transcript", in_thread=True)
+CAPTIONED = Say("consent.captions", in_thread=True)
+
+
+def says(effects: tuple[object, ...]) -> list[object]:
+    return [effect for effect in effects if isinstance(effect, Say)]
+
 
 def test_start_shows_card_and_status() -> None:
     call = Call(captions=True, transcript=True, language="en", spoken_language="en-GB")
-    assert call.effects == (PostCard(0), PostStatus())
+    assert call.effects == (PostCard(0), PostStatus(), TRANSCRIBED)
     assert call.c.listening
     assert call.c.open
     assert call.c.spans == (Span(0),)
@@ -33,7 +41,7 @@ def test_the_wish_ends_a_call_or_changes_it() -> None:
     call = Call()
     assert call.do(WishRead(wish=Wish(active=True))) == ()
     effects = call.do(WishRead(wish=Wish(transcript=True, language="en")))
-    assert effects == (PostCard(1), PostStatus())
+    assert effects == (PostCard(1), PostStatus(), TRANSCRIBED)
     assert (call.c.listening, call.c.language) == (True, "en")
     assert call.do(WishRead(wish=Wish(transcript=True, language="en"))) == ()
     assert call.do(WishRead(wish=Wish(active=False)))[:2] == (PostCard(2), PostStatus())
@@ -112,7 +120,25 @@ def test_an_encrypted_call_that_is_written_down_from_the_start_says_so_at_once()
         now_ms=T0,
         encrypted=True,
     )
-    assert effects == (PostCard(0), PostStatus(), Say("scribe.encrypted"))
+    assert effects == (PostCard(0), PostStatus(), TRANSCRIBED, Say("scribe.encrypted"))
+
+
+def test_each_call_is_told_once_what_is_made_of_its_words() -> None:
+    call = Call()
+    assert CAPTIONED in call.do(WishRead(wish=Wish(captions=True)))
+    assert TRANSCRIBED in call.do(WishRead(wish=Wish(captions=True, transcript=True)))
+    call.do(WishRead(wish=Wish()))
+    assert not says(call.do(WishRead(wish=Wish(transcript=True))))
+
+
+def test_a_scribe_whose_engines_fail_is_told_of_once_and_again_when_they_are_back() -> None:
+    call = Call(transcript=True)
+    assert call.do(ScribeWell()) == ()
+    assert call.do(ScribeFailed(reason="engine_simple")) == (Say("scribe.engine_simple"),)
+    assert call.do(ScribeFailed(reason="engine_simple")) == ()
+    assert call.do(ScribeFailed(reason="engine_down")) == (Say("scribe.engine_down"),)
+    assert call.do(ScribeWell()) == (Say("scribe.engine_back"),)
+    assert call.do(ScribeWell()) == ()
 
 
 def test_scribe_stopped_in_a_running_call_is_the_reconcilers_business() -> None:

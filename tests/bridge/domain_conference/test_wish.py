@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.wish import Problem, Wish, read, write
+from bridge.domain.wish import Problem, Wish, languages, read, write
 
 DEFAULTS = Wish(captions=True, transcript=False, language="fr")
 
@@ -68,6 +68,8 @@ def test_all_fields() -> None:
         ),
         ({"spoken_language": "f"}, Problem("wish.not_tag", {"field": "spoken_language"})),
         ({"spoken_language": 3}, Problem("wish.not_tag", {"field": "spoken_language"})),
+        ({"languages": ["fr"]}, Problem("wish.not_languages", {"field": "languages"})),
+        ({"languages": {"@a:b": 1}}, Problem("wish.not_languages", {"field": "languages"})),
         ({"locked": "no"}, Problem("wish.not_bool", {"field": "locked"})),
         ({"lobby": 0}, Problem("wish.not_bool", {"field": "lobby"})),
         ({"max_participants": 1}, Problem("wish.not_count", {"field": "max_participants"})),
@@ -145,3 +147,11 @@ def test_survives_anything(content: object) -> None:
     wish, _ = read(content, DEFAULTS)
     assert wish.active in {True, False, None}
     assert wish.language in {"fr", "en"}
+
+
+def test_single_peoples_languages_are_read_one_by_one() -> None:
+    content = {"languages": {"@a:x": "en-GB", "@b:x": "?", "@c:x": None}}
+    wish, problems = read(content, DEFAULTS)
+    assert wish.languages == languages(content) == {"@a:x": "en-GB"}
+    assert problems == (Problem("wish.not_languages", {"field": "languages"}),)
+    assert languages({}) == {}

@@ -403,6 +403,8 @@ async def test_a_room_that_becomes_encrypted_asks_anew(world: World) -> None:
             "transcript": True,
             "encrypted": True,
             "watch": False,
+            "languages": {},
+            "opted_out": [],
         },
     )
     assert any("a scribe listens" in body for body in await world.bodies())

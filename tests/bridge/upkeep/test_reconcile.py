@@ -40,6 +40,8 @@ async def test_a_started_conference_gets_its_media_room_and_its_scribe(world: Wo
         "transcript": True,
         "encrypted": False,
         "watch": False,
+        "languages": {},
+        "opted_out": [],
     }
     await compare(world)
     assert (len(world.media.calls), len(world.scribe.calls)) == (1, 1)
@@ -57,7 +59,7 @@ async def test_changed_wishes_reach_the_scribe(world: World) -> None:
     await world.give(world.wish({"active": True, "captions": True, "language": "en"}))
     await compare(world)
     flags = {"language": "en", "captions": True, "transcript": False}
-    flags |= {"encrypted": False, "watch": False}
+    flags |= {"encrypted": False, "watch": False, "languages": {}, "opted_out": []}
     assert world.scribe.calls[1:] == [("update", {"conference": "conf-0", **flags})]
     await world.give(world.wish({"active": True}))
     await compare(world)
