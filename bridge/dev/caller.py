@@ -98,7 +98,9 @@ class Caller:
             while True:
                 others = self.room.remote_participants.values()
                 if any(
-                    other.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT for other in others
+                    other.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
+                    and other.attributes.get("lk.agent.state") == "listening"
+                    for other in others
                 ):
                     return
                 await asyncio.sleep(0.05)

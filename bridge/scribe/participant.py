@@ -29,6 +29,11 @@ QUEUE_FRAMES = 200
 CONNECT_S, JOIN_S, LEAVE_S, CAPTION_S = 5.0, 25.0, 3.0, 2.0
 RESUME_S = 4.0
 TRANSCRIPTION_TOPIC = "lk.transcription"
+ASKS = "eu.colloque.captions"
+"""Attribute of a participant who wants captions before they are final: `interim` as text streams,
+`packet` as the older packets, which all get then."""
+STANDING = "lk.agent.state"
+"""The scribe's own attribute, named as LiveKit's agents name theirs."""
 
 FOR_GOOD = frozenset(
     {
@@ -223,7 +228,10 @@ class Participation:
             log.warning("the call was not left in time")
 
     async def caption(self, piece: Piece, track: Track, language: str) -> None:
-        """Show a piece to everybody: as text stream and as the older transcription packet.
+        """Show a piece, as text stream and as the older transcription packet.
+
+        A final goes to everybody, an interim to those who asked for such. The SDK gives the older
+        packet no destinations (livekit 1.2).
 
         In an encrypted call only as a text stream, encrypted with the scribe's own key; without
         such a key not at all.
@@ -235,14 +243,42 @@ class Participation:
             "eu.colloque.speaker": track.identity,
         }
         me = self._room.local_participant
+        asked = [] if piece.final else self._who_asks("interim")
         async with asyncio.timeout(CAPTION_S):
-            # Not compressed: clients older than compression read it too.
-            await me.send_text(
-                piece.text, topic=TRANSCRIPTION_TOPIC, attributes=attributes, compress=False
-            )
-            if self._keys is None:
+            if piece.final or asked:
+                # Not compressed: clients older than compression read it too.
+                await me.send_text(
+                    piece.text,
+                    topic=TRANSCRIPTION_TOPIC,
+                    attributes=attributes,
+                    compress=False,
+                    destination_identities=asked,
+                )
+            if self._keys is None and (piece.final or self._who_asks("packet")):
                 # The SDK encrypts text streams, and not this packet (livekit 1.2).
                 await me.publish_transcription(_older_form(piece, track, language))
+
+    async def stand(self, state: str) -> None:
+        """Show people in the call how it stands with the scribe (`STANDING`)."""
+        try:
+            async with asyncio.timeout(CAPTION_S):
+                await self._room.local_participant.set_attributes({STANDING: state})
+        except TimeoutError:
+            log.debug("the scribe's state was not shown")
+
+    def microphones(self) -> set[str]:
+        """The microphones that are on now, by their sids, without those left out."""
+        return {
+            publication.sid
+            for participant in self._room.remote_participants.values()
+            if participant.identity not in self._left_out
+            for publication in participant.track_publications.values()
+            if _is_speech(publication, participant) and not publication.muted
+        }
+
+    def _who_asks(self, how: str) -> list[str]:
+        people = self._room.remote_participants.values()
+        return [one.identity for one in people if one.attributes.get(ASKS) == how]
 
     def _published(self, publication: Any, participant: Any) -> None:
         if _is_speech(publication, participant):

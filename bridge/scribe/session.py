@@ -199,7 +199,7 @@ class Session:
 
     async def _listen(self, call: Participation) -> Disconnected | Changed:
         async with asyncio.TaskGroup() as tasks:
-            work = (self._tick(), self._captions.run(call), self._watch(call))
+            work = (self._tick(), self._captions.run(call), self._stand(call), self._watch(call))
             aside = [tasks.create_task(one) for one in work]
             outcome = await self._follow(tasks)
             await self._flush()
@@ -287,6 +287,16 @@ class Session:
             for ear in self._ears.values():
                 ear.tick()
             self._say("listening", self._lacks())
+
+    async def _stand(self, call: Participation) -> None:
+        """Show in the call whether everybody who may be heard is: who speaks before may be lost."""
+        shown = ""
+        while True:
+            state = "listening" if call.microphones() <= self._ears.keys() else "initializing"
+            if state != shown:
+                await call.stand(state)
+                shown = state
+            await asyncio.sleep(TICK_S)
 
     def _lacks(self) -> str:
         if self._seals.overdue(monotonic_ms()):

@@ -9,7 +9,7 @@ import { wanted } from './devices.js';
 import { nameOf, userOf } from './identity.js';
 import { Membership } from './membership.js';
 import { Sites } from './sites.js';
-import { listenToCaptions } from './transcription.js';
+import { askForInterims, listenToCaptions } from './transcription.js';
 
 setLogLevel('error'); // its other levels print addresses, which hold the call's token
 
@@ -39,6 +39,7 @@ export class Call extends EventTarget {
     this.state = 'connecting';
     this.wants = { microphone: false, camera: false };
     this.namesReadAt = 0;
+    this.interims = false;
     this.heard = new Set();
     this.membership = new Membership(account, room.roomId, serviceUrl);
     this.sites = new Sites({ account, serviceUrl, roomId: room.roomId });
@@ -59,6 +60,12 @@ export class Call extends EventTarget {
   /** People in the call, oneself first. Scribes and other agents are not people. */
   people() {
     return [this.local, ...this.#remote().filter((one) => !isAgent(one))];
+  }
+
+  /** Asks for captions before they are final, or ceases to. */
+  askForInterims(wanted) {
+    this.interims = wanted;
+    for (const media of this.#connections()) void askForInterims(media, wanted);
   }
 
   /** Who listens in order to write. */
@@ -172,6 +179,7 @@ export class Call extends EventTarget {
   /** A media server of another organisation is reached: those who are there already come into sight. */
   #greet(media) {
     if (!this.heard.has(media)) this.#hear(media);
+    void askForInterims(media, this.interims); // it was connected before it was listened to
     for (const one of media.remoteParticipants.values()) void this.#knowName(one).then(() => this.#change('people'));
     this.#change('people');
     this.#change('sound');
@@ -185,6 +193,7 @@ export class Call extends EventTarget {
       RoomEvent.TrackSubscribed, RoomEvent.TrackUnsubscribed, RoomEvent.TrackMuted, RoomEvent.TrackUnmuted,
       RoomEvent.TrackPublished, RoomEvent.TrackUnpublished, RoomEvent.LocalTrackPublished,
       RoomEvent.LocalTrackUnpublished, RoomEvent.ParticipantNameChanged, RoomEvent.Connected,
+      RoomEvent.ParticipantAttributesChanged,
     ]) {
       media.on(event, changed);
     }
@@ -192,6 +201,9 @@ export class Call extends EventTarget {
     media.on(RoomEvent.ParticipantDisconnected, (one) => this.#departure(media, one));
     media.on(RoomEvent.ActiveSpeakersChanged, () => this.#change('speakers'));
     media.on(RoomEvent.AudioPlaybackStatusChanged, () => this.#change('sound'));
+    for (const event of [RoomEvent.Connected, RoomEvent.Reconnected]) {
+      media.on(event, () => void askForInterims(media, this.interims));
+    }
     listenToCaptions(media, (said) => this.#tell('caption', said));
   }
 

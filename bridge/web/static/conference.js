@@ -5,6 +5,7 @@ import { Tiles } from './tiles.js';
 import { Captions } from './captions.js';
 import { listenToKeys } from './shortcuts.js';
 import { openSettings } from './settings.js';
+import { hearsAll } from './transcription.js';
 import { notice, once, show } from './views.js';
 
 export class Conference {
@@ -14,6 +15,7 @@ export class Conference {
     this.over = over;
     this.tiles = new Tiles(byId('tiles'));
     this.captions = new Captions();
+    call.interims = this.captions.shown;
     this.#follow();
     this.#wireToolbar();
     this.stopKeys = listenToKeys({
@@ -83,7 +85,8 @@ export class Conference {
     const writing = call.scribes().length > 0;
     if (writing && byId('scribe-state').hidden) announce(say('call.scribe'));
     byId('scribe-state').hidden = !writing;
-    byId('scribe-text').textContent = say('call.scribe');
+    const hears = call.scribes().every(hearsAll);
+    byId('scribe-text').textContent = say(hears ? 'call.scribe' : 'call.scribeBegins');
     this.#captionHint(writing);
     this.#alone();
     this.#speakers();
@@ -140,6 +143,7 @@ export class Conference {
 
   #toggleCaptions() {
     this.captions.toggle();
+    this.call.askForInterims(this.captions.shown);
     announce(say(this.captions.shown ? 'said.captionsOn' : 'said.captionsOff'));
     this.#toolbar();
   }

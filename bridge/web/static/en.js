@@ -66,6 +66,7 @@ export const en = {
   'call.joined': '{name} joined the call.',
   'call.gone': '{name} left the call.',
   'call.scribe': 'Transcription in progress',
+  'call.scribeBegins': 'The transcription is starting…',
   'call.mute': 'Mute',
   'call.unmute': 'Unmute',
   'call.cameraOff': 'Stop camera',

@@ -66,6 +66,7 @@ export const fr = {
   'call.joined': '{name} a rejoint l’appel.',
   'call.gone': '{name} a quitté l’appel.',
   'call.scribe': 'Transcription en cours',
+  'call.scribeBegins': 'La transcription commence…',
   'call.mute': 'Couper le micro',
   'call.unmute': 'Activer le micro',
   'call.cameraOff': 'Couper la caméra',

@@ -4,6 +4,23 @@
 import { RoomEvent } from './vendor/livekit-client.js';
 
 const TOPIC = 'lk.transcription';
+const ASKS = 'eu.colloque.captions';
+const STANDING = 'lk.agent.state';
+
+/** Asks a media server's scribe for words before they are final, or to leave that (docs/protocol.md). */
+export async function askForInterims(media, wanted) {
+  try {
+    await media.localParticipant.setAttributes({ [ASKS]: wanted ? 'interim' : '' });
+  } catch (error) {
+    console.warn('captions come when they are final:', error?.message); // not every server lets one say it
+  }
+}
+
+/** Whether a scribe says that it hears everybody already; one that says nothing is believed. */
+export function hearsAll(scribe) {
+  const state = scribe.attributes?.[STANDING];
+  return state === undefined || state === 'listening';
+}
 
 /**
  * @param {object} media a livekit-client Room

@@ -35,8 +35,10 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
 
 
 def token(identity: str, name: str) -> str:
-    grants = api.VideoGrants(room_join=True, room="call")
+    grants = api.VideoGrants(room_join=True, room="call", can_update_own_metadata=True)
     made = api.AccessToken(KEY, SECRET).with_identity(identity).with_name(name)
+    if identity == "alice":  # wants captions before they are final; others did not ask
+        made = made.with_attributes({"eu.colloque.captions": "interim"})
     return made.with_grants(grants).to_jwt()
 
 

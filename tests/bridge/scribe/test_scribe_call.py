@@ -49,9 +49,15 @@ async def test_what_two_people_say_comes_with_their_names_and_times(
                 "Bob",
                 "Transcription",
             }
+            (scribe,) = (p for p in alice.room.remote_participants.values() if p.name != "Bob")
+            assert scribe.attributes["lk.agent.state"] == "listening"
             await link.stop("c")
             await bridge.until("stopped")
             check_captions(alice)
+            assert {a["lk.transcription_final"] for a, _ in bob.captions} == {"true"}
+            assert {t for a, t in bob.captions} == {
+                t for a, t in alice.captions if a["lk.transcription_final"] == "true"
+            }
     shown = {c["segment"]: c["text"] for c in bridge.shown if c["final"]}
     assert shown == {s["segment"]: s["text"] for s in bridge.segments}
     assert not all(c["final"] for c in bridge.shown)
