@@ -103,9 +103,6 @@ class Crypto(Protocol):
     async def encrypts(self, room_id: str) -> bool:
         """Whether this room's messages are encrypted. Once true it stays true."""
 
-    async def encrypt_file(self, data: bytes) -> tuple[bytes, dict[str, Any]]:
-        """What to upload, and the `file` of the message without its `url`."""
-
     async def send_to_device(
         self, user_id: str, device_id: str, event_type: str, content: dict[str, Any]
     ) -> None:

@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from mautrix.crypto.attachments import encrypt_attachment
-
 from bridge.config import Settings
 from bridge.crypto import Handler, NoSession, Undecryptable
 from bridge.crypto.api import KeyApi
@@ -120,12 +118,6 @@ class Engine:
         """Whether content that was encrypted before may be sent as it is."""
         self._ready()
         return await self._outgoing.current(room_id, str(sealed.get("session_id")))
-
-    async def encrypt_file(self, data: bytes) -> tuple[bytes, dict[str, Any]]:
-        """See `Crypto.encrypt_file`."""
-        sealed, info = await asyncio.to_thread(encrypt_attachment, data)
-        described: dict[str, Any] = dict(info.serialize())
-        return sealed, described
 
     async def send_to_device(
         self, user_id: str, device_id: str, event_type: str, content: dict[str, Any]

@@ -119,7 +119,7 @@ async def _check_file(
         checks.note(name, False, f"{len(chosen)} such files")
         return
     try:
-        content = (await reader.download(chosen[0].mxc)).decode()
+        content = (await reader.attachment(chosen[0].file)).decode()
         checks.note(name, looks_right(content, speakers), f"{len(content)} characters")
     except (MatrixError, ValueError) as error:
         checks.note(name, False, str(error))

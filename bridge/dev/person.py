@@ -16,6 +16,7 @@ from urllib.parse import quote
 import aiohttp
 
 from bridge.errors import ColloqueError
+from bridge.matrix import attachments
 
 JSON = dict[str, Any]
 
@@ -261,3 +262,7 @@ class Person:
             if response.status != 200:
                 raise MatrixError(response.status, "", f"{mxc} cannot be downloaded")
             return await response.read()
+
+    async def attachment(self, file: JSON) -> bytes:
+        """Content of a message's `file`, decrypted. ValueError where it is another."""
+        return attachments.unseal(await self.download(str(file["url"])), file)

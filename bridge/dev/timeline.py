@@ -28,10 +28,10 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A document of the record."""
+    """A document of the record. `file`: where it lies, and what decrypts it."""
 
     name: str
-    mxc: str
+    file: dict[str, Any]
     format: str
     thread: str
 
@@ -80,7 +80,7 @@ class Timeline:
         elif TRANSCRIPT in content:
             form = str(content[TRANSCRIPT]["format"])
             name = str(content.get("filename", content["body"]))
-            self.files.append(File(name, str(content["url"]), form, thread))
+            self.files.append(File(name, dict(content["file"]), form, thread))
 
 
 def show(timeline: Timeline) -> str:

@@ -226,5 +226,5 @@ async def test_four_people_of_two_ministries_and_either_bridge_killed(
 
 async def the_record(ministries: Ministries, shown: Shown) -> dict[str, Any]:
     file = next(one for one in shown.files if one[TRANSCRIPT]["format"] == "json")
-    document: dict[str, Any] = json.loads(await ministries.alice.download(file["url"]))
+    document: dict[str, Any] = json.loads(await ministries.alice.attachment(file["file"]))
     return document

@@ -26,6 +26,7 @@ from bridge.store.database import open_database
 from bridge.upkeep.callout import CallOut
 from bridge.upkeep.chat import Chat
 from bridge.upkeep.errands import Errands
+from bridge.upkeep.forgetting import Telling
 from bridge.upkeep.hangup import HangUp
 from bridge.upkeep.hearing import Hearing, ScribeAccess, encrypted_calls
 from bridge.upkeep.media_keys import MediaKeys
@@ -110,6 +111,7 @@ class Bridge:
             hangup=HangUp(house, self.stores, homeserver, hold_ms=500),
             chat=Chat(house, self.stores.errands, homeserver),
             summaries=Summaries(house, self.stores, None),
+            telling=Telling(self.stores.errands, NoLinks()),
             take=self.rooms.take,
         )
         self.entrance = Entrance(house, self.stores, homeserver, take=self.rooms.take)

@@ -62,7 +62,7 @@ def ended(phase: str = "ended") -> dict[str, Any]:
 
 
 def file(form: str) -> dict[str, Any]:
-    content = {"body": f"transcript.{form}", "url": f"mxc://a/{form}"}
+    content = {"body": f"transcript.{form}", "file": {"url": f"mxc://a/{form}"}}
     return message(f"${form}", in_thread({**content, "eu.colloque.transcript": {"format": form}}))
 
 
@@ -80,7 +80,8 @@ def record() -> list[dict[str, Any]]:
 class Reader(Person):
     """Bob, whose server has the files above."""
 
-    async def download(self, mxc: str) -> bytes:
+    async def attachment(self, file: dict[str, Any]) -> bytes:
+        mxc = file["url"]
         if mxc not in FILES:
             raise MatrixError(404, "M_NOT_FOUND", mxc)
         return FILES[mxc]

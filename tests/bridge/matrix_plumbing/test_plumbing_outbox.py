@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bridge.matrix.attachments import unseal
 from bridge.matrix.client import Homeserver
 from bridge.matrix.outbox import Sender
 from bridge.store.database import Database
@@ -300,12 +301,14 @@ async def test_threads_edits_and_files(
     assert utterance["m.relates_to"] == {"rel_type": "m.thread", "event_id": root}
     assert edit["m.relates_to"] == {"rel_type": "m.replace", "event_id": root}
     ((mxc, upload),) = fake.uploads.items()
-    assert upload == (b"WEBVTT", "text/vtt", "transcript.vtt")
+    data, *told = upload
+    assert told == ["application/octet-stream", "encrypted"]
+    info = file.pop("file")
+    assert (info["url"], unseal(data, info)) == (mxc, b"WEBVTT")
     assert file == {
         "msgtype": "m.file",
         "body": "Transcript",
         "filename": "transcript.vtt",
-        "url": mxc,
         "info": {"mimetype": "text/vtt", "size": 6},
         "m.relates_to": {"rel_type": "m.thread", "event_id": root},
         "eu.colloque.txn": "doc:c:vtt",

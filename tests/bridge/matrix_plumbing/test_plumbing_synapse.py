@@ -296,7 +296,7 @@ async def test_state_threads_and_files_in_a_real_room(echo: Echo) -> None:
     file = (await alice.wait_for(room_id, lambda e: e["content"].get("msgtype") == "m.file"))[
         "content"
     ]
-    assert await alice.download(file["url"]) == b"WEBVTT\n"
+    assert await alice.attachment(file["file"]) == b"WEBVTT\n"
     assert (file["filename"], file["info"]) == (
         "transcript.vtt",
         {"mimetype": "text/vtt", "size": 7},

@@ -115,7 +115,7 @@ async def test_a_whole_call_in_a_real_timeline(
     ]
     assert [e["content"]["m.relates_to"]["event_id"] for e in thread] == [card["event_id"]] * 5
     assert thread[0]["content"]["eu.colloque.utterance"]["speaker"] == alice.user_id
-    document = await alice.download(thread[1]["content"]["url"])
+    document = await alice.attachment(thread[1]["content"]["file"])
     assert "good \\<morning\\>" in document.decode()
 
 
