@@ -200,7 +200,7 @@ def figures(
             made.missing.append(word)
     for one, at in zip(turns, began, strict=True):
         last = " ".join(one.text.split()[-3:])
-        times = [when for when, body in said if last in body]
+        times = [when for when, body in said if when > at and last in body]
         if times:
             made.timeline.append(times[0] - at - one.words[-1][2])
         else:

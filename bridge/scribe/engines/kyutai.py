@@ -212,7 +212,10 @@ class KyutaiDialogue:
         if not text:
             return []
         length = min(MOST, max(LEAST, SIGN * len(text)))
-        end = max(start, min(start + length, self._clock.place(start_s + length / RATE)))
+        end = self._clock.place(start_s + length / RATE)
+        if self._steps:  # the next word has not begun before this
+            end = min(end, self._clock.place(self._horizon))
+        end = max(start, min(start + length, end))
         self._last = Word(text, start, end)
         return [self._last]
 

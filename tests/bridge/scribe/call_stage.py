@@ -228,12 +228,13 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def a_stage(folder: Path) -> AsyncIterator[Stage]:
-    """A media server and a scribe; both are ended by their ids."""
+async def a_stage(folder: Path, *options: str) -> AsyncIterator[Stage]:
+    """A media server and a scribe with these options; both are ended by their ids."""
     server, path = MediaServer(), folder / "scribe.sock"
     await server.start()
     scribe = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", SCRIBE, "--socket", str(path), "--spool", str(folder / "spool"))
+        *(sys.executable, "-c", SCRIBE, "--socket", str(path), "--spool", str(folder / "spool")),
+        *options,
     )
     try:
         async with asyncio.timeout(30):
