@@ -7,6 +7,7 @@ connection breaks, and gives it back when nobody speaks. What a server says is a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -92,7 +93,10 @@ class Remote:
     async def run(self) -> None:
         async with aiohttp.ClientSession() as self._http, asyncio.TaskGroup() as self._tasks:
             self._started.set()
-            await asyncio.get_running_loop().create_future()
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._started.clear()
 
     async def ready(self) -> None:
         # The engine is elsewhere, and may come later than the first meeting.
@@ -249,6 +253,8 @@ class RemoteStream:
             await self._converse(dialogue)
         except EngineDown as error:
             log.info("%s: connection lost (%s)", self._remote.capability.name, error)
+            if not (dialogue.owes or self._feed.waiting):
+                return  # it was kept for later: whoever speaks next sees whether it is there
             self._seam = self._last
             self._send_again()
             await self._retry(error)
@@ -346,7 +352,11 @@ class RemoteStream:
         """Wait for more speech; False: none came, or somebody else needs the channel."""
         self._leaving = False
         self._remote.lingers(self)
-        await self._woken(self._patience.linger_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._patience.linger_s):
+                while not (self._feed.waiting or self._leaving or self._closing):
+                    self._wake.clear()
+                    await self._wake.wait()
         self._remote.returns(self)
         return bool(self._feed.waiting)
 

@@ -139,6 +139,45 @@ async def test_who_is_silent_holds_no_channel(server: MoshiServer) -> None:
 
 
 @pytest.mark.asyncio
+async def test_who_speaks_again_soon_has_the_same_connection(server: MoshiServer) -> None:
+    async with engine_at(server.url, patience=Patience(linger_s=60)) as engine:
+        stream = await engine.open("fr")
+        push(stream, tones("alpha"))
+        stream.end()
+        async with asyncio.timeout(20):
+            async for event in stream:
+                if isinstance(event, Final):
+                    break
+        (channel,) = server.channels
+        await until(lambda: not channel.inbox and len(channel.data) < 1920)
+        await asyncio.sleep(0.1)  # what it says of the silence after the words is heard, too
+        push(stream, tones("bravo"), at=10 * RATE)
+        await stream.close()
+        assert text(await answered(stream)) == "bravo"
+    assert server.connections == 1
+
+
+@pytest.mark.asyncio
+async def test_a_connection_lost_while_nobody_spoke_is_no_failure(server: MoshiServer) -> None:
+    patience = Patience(linger_s=60, down_s=0.0)
+    async with engine_at(server.url, patience=patience) as engine:
+        stream = await engine.open("fr")
+        push(stream, tones("alpha"))
+        stream.end()
+        async with asyncio.timeout(20):
+            async for event in stream:
+                if isinstance(event, Final):
+                    break
+        await server.channels[0].ws.close()
+        await until(lambda: not server.channels)
+        await asyncio.sleep(0.1)
+        push(stream, tones("bravo"), at=10 * RATE)
+        await stream.close()
+        assert text(await answered(stream)) == "bravo"
+    assert server.connections == 2
+
+
+@pytest.mark.asyncio
 async def test_the_last_channel_goes_to_who_speaks() -> None:
     patient = Patience(linger_s=60, pause_s=0.02, down_s=5)
     async with MoshiServer(channels=1) as server, engine_at(server.url, patience=patient) as engine:
