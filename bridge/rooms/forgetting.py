@@ -33,9 +33,13 @@ TOLD = 50
 async def redacted(ledger: Ledger, told: wire.Redacted) -> None:
     """Somebody removed an event; if it showed words, it is the words that were meant.
 
-    The homeserver has checked that they may. An edit counts as its message.
+    The homeserver has checked that they may. An edit counts as its message. Documents that repeat
+    what somebody wrote there (`!visio export ... with chat`) go with it.
     """
-    message = await ledger.stores.shown.of_event(ledger.conn, ledger.room_id, told.redacts)
+    shown = ledger.stores.shown
+    quoting = await shown.quoting(ledger.conn, ledger.room_id, told.redacts)
+    await _documents_back(ledger, quoting)
+    message = await shown.of_event(ledger.conn, ledger.room_id, told.redacts)
     if message is None:
         return
     if message.txn_id.startswith("doc:"):
@@ -79,6 +83,10 @@ async def peer_forgot(ledger: Ledger, told: news.Forgotten) -> None:
 async def documents_back(ledger: Ledger, conference: Conference) -> None:
     """Redact the documents of a conference, and empty those that wait."""
     rows = await ledger.stores.shown.documents_of(ledger.conn, conference.id)
+    await _documents_back(ledger, rows)
+
+
+async def _documents_back(ledger: Ledger, rows: Sequence[str]) -> None:
     for txn_id in rows:
         ledger.take_back(txn_id)
     await ledger.stores.shown.withdraw(ledger.conn, rows)

@@ -400,7 +400,7 @@ class Ledger(Saying):
 
     async def _documents(self, c: Conference, rev: int) -> None:
         forms = [form for form in self.house.documents if form not in c.withheld]
-        self._rows += record.rows(c, await self.recorded(c), rev, forms)
+        self._rows += await record.rows(c, await self.recorded(c), rev, forms)
         # Once: after a correction or a deletion it is made again only when somebody asks.
         if rev == 1 and self.wish.summary and self.house.summary_model:
             asked_by_nobody = {"reply_to": "", "thread_root": "", "language": c.language}

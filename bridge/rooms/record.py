@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -81,14 +82,16 @@ async def find(stores: Stores, room_id: str, conference: str) -> Conference | No
     return from_json(kept.snapshot) if kept is not None and kept.room_id == room_id else None
 
 
-def rows(
+async def rows(
     c: Conference, recorded: documents.Record, rev: int, forms: Iterable[DocumentForm]
 ) -> list[Outgoing]:
     """Its documents, one row for each form."""
-    return [row(c, recorded, rev, form, timeline.document_txn(c.id, form, rev)) for form in forms]
+    return [
+        await row(c, recorded, rev, form, timeline.document_txn(c.id, form, rev)) for form in forms
+    ]
 
 
-def row(
+async def row(
     c: Conference, recorded: documents.Record, rev: int, form: DocumentForm, txn_id: str
 ) -> Outgoing:
     """One document, to be posted in the call's thread."""
@@ -104,10 +107,11 @@ def row(
             file_name=paper.file_name,
             root=timeline.root_txn(c),
         ),
-        blob=paper.write(recorded, c.language),
+        # Three hours take a quarter of a second: other rooms need not stand still for them.
+        blob=await asyncio.to_thread(paper.write, recorded, c.language),
         media_type=paper.media_type,
         file_name=paper.file_name,
-        segments=(documents_mark(c.id),),
+        segments=(documents_mark(c.id), *(written.event_id for written in recorded.chat or ())),
     )
 
 

@@ -86,7 +86,7 @@ async def with_chat(ledger: Ledger, errand: Errand) -> None:
         chat=tuple(_written(ledger, c, message) for message in content.get("chat", ())),
         chat_unread=int(content.get("unread", 0)),
     )
-    _post(ledger, c, recorded, content["forms"], content["reply_to"])
+    await _post(ledger, c, recorded, content["forms"], content["reply_to"])
 
 
 async def _export(asking: Asking, c: Conference, asked: Wanted) -> None:
@@ -107,10 +107,10 @@ async def _export(asking: Asking, c: Conference, asked: Wanted) -> None:
         )
         asking.say("export.reading")
     else:
-        _post(ledger, c, recorded, forms, asking.message.event_id)
+        await _post(ledger, c, recorded, forms, asking.message.event_id)
 
 
-def _post(
+async def _post(
     ledger: Ledger,
     c: Conference,
     recorded: documents.Record,
@@ -121,7 +121,7 @@ def _post(
     question = hashlib.sha256(asked.encode()).hexdigest()[:12]
     for form in forms:
         txn = f"doc:{c.id}:{form}:{question}"
-        ledger.add(record.row(c, recorded, c.documents_rev, form, txn))
+        ledger.add(await record.row(c, recorded, c.documents_rev, form, txn))
 
 
 def _written(ledger: Ledger, c: Conference, message: Mapping[str, Any]) -> documents.Written:

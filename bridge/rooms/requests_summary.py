@@ -13,6 +13,7 @@ from bridge.rooms.asking import Asking
 from bridge.rooms.ledger import Ledger
 from bridge.store.errands import Errand
 from bridge.store.outbox import Outgoing
+from bridge.store.shown import documents_mark
 
 
 async def summary(asking: Asking) -> None:
@@ -86,7 +87,15 @@ def _post(ledger: Ledger, c: Conference, errand: Errand, items: tuple[shown.Show
     asked = f"{errand.content['reply_to']}{errand.created_ms}"
     # Named as all documents of the call are: what is deleted later takes it along.
     txn = f"doc:{c.id}:summary:{hashlib.sha256(asked.encode()).hexdigest()[:12]}"
-    ledger.add(Outgoing(room_id=c.room_id, txn_id=txn, kind="message", content=shown.message(told)))
+    ledger.add(
+        Outgoing(
+            room_id=c.room_id,
+            txn_id=txn,
+            kind="message",
+            content=shown.message(told),
+            segments=(documents_mark(c.id),),
+        )
+    )
 
 
 def _say(ledger: Ledger, c: Conference, errand: Errand, key: str) -> None:

@@ -76,6 +76,16 @@ class Shown:
         )
         return [row["txn_id"] for row in rows]
 
+    async def quoting(self, conn: Connection, room_id: str, event_id: str) -> list[str]:
+        """Documents that repeat what somebody wrote in this event, by transaction id."""
+        rows = await conn.fetch(
+            "SELECT s.txn_id FROM shown s JOIN outbox o ON o.txn_id = s.txn_id"
+            " WHERE s.segment = $1 AND o.room_id = $2 AND o.kind = 'file' ORDER BY o.seq",
+            event_id,
+            room_id,
+        )
+        return [row["txn_id"] for row in rows]
+
     async def withdraw(self, conn: Connection, txn_ids: Iterable[str]) -> None:
         """Empty these rows, and forget what they showed.
 

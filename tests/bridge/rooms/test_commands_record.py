@@ -236,6 +236,24 @@ async def test_an_export_with_chat(world: World) -> None:
     assert [errand for errand in left if errand.kind == "export"] == []
 
 
+async def test_a_redacted_message_takes_the_documents_along_that_repeat_it(world: World) -> None:
+    await a_call(world, "hello")
+    said = message(500, CAROL, "a secret")
+    world.homeserver.history = [said]
+    await world.say(ALICE, "!visio export md with chat")
+    await errands(world)
+    await world.say(ALICE, "!visio export md")
+    with_chat, without = await exported(world)
+    await world.give(world.event("m.room.redaction", CAROL, {"redacts": said["event_id"]}))
+    rows = {row["txn_id"]: row for row in await world.rows()}
+    assert rows[with_chat["txn_id"]]["kind"] == "withdrawn"
+    assert rows[with_chat["txn_id"]]["blob"] is None
+    taken_back = rows[f"gone:{with_chat['txn_id']}"]["content"]
+    assert taken_back == {"redacts": f"outbox:{with_chat['txn_id']}"}
+    assert rows[without["txn_id"]]["kind"] == "file"
+    assert f"gone:{without['txn_id']}" not in rows
+
+
 async def test_a_homeserver_that_does_not_answer_is_told_of(world: World) -> None:
     await a_call(world, "hello")
     await world.say(ALICE, "!visio export md with chat")

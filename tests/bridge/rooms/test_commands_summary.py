@@ -229,6 +229,20 @@ async def test_words_that_are_deleted_meanwhile_are_in_no_summary(world: World) 
     assert (await world.bodies())[-1].startswith("What was said has changed")
 
 
+async def test_words_that_are_deleted_later_take_the_summary_along(world: World) -> None:
+    await a_call(world, "hello", "a secret")
+    await is_sent(world)
+    async with model(world, decides("a secret", 2)):
+        await world.say(ALICE, "!visio summary")
+        await errands(world)
+    (row,) = await summaries(world)
+    await world.give(world.event("m.room.redaction", ALICE, {"redacts": "$utt:s1:0"}))
+    rows = {row["txn_id"]: row for row in await world.rows()}
+    assert rows[row["txn_id"]]["kind"] == "withdrawn"
+    assert "secret" not in str(rows[row["txn_id"]])
+    assert rows[f"gone:{row['txn_id']}"]["content"] == {"redacts": f"outbox:{row['txn_id']}"}
+
+
 async def test_who_may_and_where(world: World) -> None:
     await world.say(EVE.replace("evil.example", "a"), "!visio summary")
     assert (await world.bodies())[-1].startswith("There is no call")
