@@ -299,6 +299,7 @@ async def test_stop_in_chat_ends_it_on_the_page(pages: dict[str, Watched], site:
         await expect(watched.page.get_by_role("heading", name="L’appel est terminé")).to_be_visible(
             timeout=20_000
         )
+        assert await violations(watched.page) == []
 
 
 async def test_kicked_in_mid_call_then_no_way_back_in(

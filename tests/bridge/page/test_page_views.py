@@ -381,20 +381,42 @@ async def _tab_to(page: Page, wanted: str) -> None:
     raise AssertionError(f"#{wanted} is not reached by the Tab key")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(
+    ("scheme", "width", "locale"),
+    [
+        ("light", 1280, "fr-FR"),
+        ("dark", 1280, "en-GB"),
+        ("light", 320, "en-GB"),
+        ("dark", 320, "fr-FR"),
+    ],
+)
 async def test_axe_finds_nothing(
-    browser: Browser, around: Services, scheme: Any, width: int
+    browser: Browser, around: Services, scheme: Any, width: int, locale: str
 ) -> None:
-    async with open_page(browser, around.url, own={around.url}, color_scheme=scheme) as watched:
+    place = {"color_scheme": scheme, "locale": locale}
+    async with open_page(browser, around.url, own={around.url}, **place) as watched:
         page = watched.page
         await page.set_viewport_size({"width": width, "height": 800})
-        await expect(page.get_by_label("Mot de passe")).to_be_visible()
-        assert await violations(page) == []
-        await _signed_in(page)
-        assert await violations(page) == []
+        await _sound(page, "#password-form")
+        await page.locator("#server-change").click()
+        await _sound(page, "#server-form")
+        await page.locator("#user").fill("alice")
+        await page.locator("#password").fill("secret")
+        await page.locator("#sign-in").click()
+        await _sound(page, "#view-rooms")
         await page.get_by_role("link", name="Budget 2027").click()
-        await expect(page.get_by_role("heading", name="Rejoindre Budget 2027")).to_be_visible()
-        assert await violations(page) == []
-        overflow = "document.documentElement.scrollWidth > innerWidth"
-        assert not await page.evaluate(overflow), "the page scrolls sideways"
+        await _sound(page, "#view-lobby")
+        around.faults["/sfu/get"] = Fault(403, {"eu.colloque.reason": "full"})
+        await page.locator("#join").click()
+        await _sound(page, "#join-problem")
+        around.faults.clear()
+        await page.goto(f"{around.url}/#/room/nonsense")
+        await _sound(page, "#view-problem")
+
+
+async def _sound(page: Page, shown: str) -> None:
+    """A view is there, axe finds nothing wrong with it, and it does not scroll sideways."""
+    await expect(page.locator(shown)).to_be_visible()
+    assert await violations(page) == []
+    overflow = "document.documentElement.scrollWidth > innerWidth"
+    assert not await page.evaluate(overflow), "the page scrolls sideways"
