@@ -10,15 +10,19 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
+from playwright.async_api import expect
 
 from bridge.dev.caller import Caller
 from bridge.dev.instance import WISH, Instance, plan_sites
+from bridge.dev.person import Person
 from bridge.dev.ports import free_block
 from bridge.dev.site import Site
 from bridge.dev.speech import Pcm
+from tests.bridge.page.browser import chromium, open_page, sign_in
 from tests.e2e.scene import eventually
 
 pytestmark = [
@@ -28,6 +32,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
+CALL_MEMBER = "org.matrix.msc3401.call.member"
 CARD, UTTERANCE = "eu.colloque.card", "eu.colloque.utterance"
 STATUS, TRANSCRIPT = "eu.colloque.conference.status", "eu.colloque.transcript"
 Event = dict[str, Any]
@@ -228,3 +233,47 @@ async def the_record(ministries: Ministries, shown: Shown) -> dict[str, Any]:
     file = next(one for one in shown.files if one[TRANSCRIPT]["format"] == "json")
     document: dict[str, Any] = json.loads(await ministries.alice.attachment(file["file"]))
     return document
+
+
+async def test_captions_beside_the_call_come_from_both_sites(
+    ministries: Ministries, sentences: dict[str, Pcm]
+) -> None:
+    room_id = await ministries.room()
+    alice, carol = ministries.alice, ministries.carol
+    wish = {"captions": True, "transcript": False, "language": "en"}
+    await alice.set_state(room_id, WISH, wish)
+    # As their clients say in the room where they publish.
+    for person, site in ((alice, ministries.a), (carol, ministries.b)):
+        await person.set_state(room_id, CALL_MEMBER, *membership(person, site.plan.page))
+    first, second, *_ = sentences.values()
+    own = {ministries.a.plan.page, ministries.b.plan.page, alice.homeserver}
+    link = f"{ministries.a.plan.page}/captions#/room/{quote(room_id, safe='')}"
+    async with (
+        Caller.in_call(alice, ministries.a.plan.page, room_id) as at_a,
+        Caller.in_call(carol, ministries.b.plan.page, room_id) as at_b,
+        chromium() as browser,
+        open_page(browser, link, own=own) as watched,
+    ):
+        page = watched.page
+        await sign_in(page, alice.user_id, alice.password)
+        await expect(page.locator("#panel-state")).to_have_text("En direct", timeout=30_000)
+        await asyncio.gather(at_a.listened_to(), at_b.listened_to())
+        await asyncio.gather(at_a.speak(first, 2.0), at_b.speak(second, 2.0))
+        log = page.get_by_role("log")
+        for who in (alice, carol):
+            line = log.locator("p").filter(has_text=who.user_id)
+            await expect(line.first).to_be_visible(timeout=20_000)
+        assert watched.errors == []
+        assert watched.foreign == []
+
+
+def membership(person: Person, service: str) -> tuple[Event, str]:
+    """Content and key of a membership as Element Call writes it."""
+    content = {
+        "application": "m.call",
+        "call_id": "",
+        "device_id": person.device_id,
+        "focus_active": {"type": "livekit", "focus_selection": "multi_sfu"},
+        "foci_preferred": [{"type": "livekit", "livekit_service_url": service}],
+    }
+    return content, f"_{person.user_id}_{person.device_id}_m.call"

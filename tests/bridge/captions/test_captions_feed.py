@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from bridge.domain.captions import WAITING, Caption
+from bridge.matrix import wire
 from bridge.matrix.admission import TooOften
 from bridge.web import feed as feeds
 from bridge.web.feed import BLIND_S, LINGER_S, PER_PERSON
@@ -178,6 +179,25 @@ async def test_what_is_older_than_a_minute_is_gone_and_said_to_be(screening: Scr
             assert again.of("left_out") == [{"count": 1}]
             assert again.texts == ["Three."]
         await until(lambda: len(stays.texts) == 3)
+
+
+async def test_the_calls_other_sites_are_named(screening: Screening) -> None:
+    await screening.call()
+    content = {
+        "application": "m.call",
+        "call_id": "",
+        "device_id": "D",
+        "focus_active": {"type": "livekit", "focus_selection": "multi_sfu"},
+    }
+    for user, url in ((ALICE, "https://visio.a/"), (BOB, "https://visio.b")):
+        said = {**content, "foci_preferred": [{"type": "livekit", "livekit_service_url": url}]}
+        member = screening.world.event(wire.CALL_MEMBER, user, said, f"_{user}_D_m.call")
+        await screening.world.give(member)
+    async with screening.watching() as seen:
+        assert seen.of("state")[-1]["sites"] == ["https://visio.b"]
+        screening.world.now_ms += 5 * 3_600_000  # they have expired
+        screening.feed.wake([ROOM])
+        await until(lambda: seen.of("state")[-1]["sites"] == [])
 
 
 async def test_a_silent_stream_shows_that_it_lives(screening: Screening) -> None:

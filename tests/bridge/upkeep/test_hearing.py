@@ -387,6 +387,24 @@ async def test_somebody_who_cannot_be_read_is_told_of_once(world: World) -> None
     assert sum("has no key for somebody" in body for body in await world.bodies()) == 1
 
 
+async def test_the_scribe_shows_captions_to_the_bridge_while_somebody_watches(
+    world: World,
+) -> None:
+    group(world)
+    watched: list[str] = []
+    world.hearing._watched = lambda conference: conference.room_id in watched
+    await world.give(world.wish({**WISH, "captions": True}))
+    await bring(world)
+    assert world.scribe.calls[-1][1]["watch"] is False
+    watched.append(ROOM)
+    await bring(world)
+    verb, flags = world.scribe.calls[-1]
+    assert (verb, flags["watch"]) == ("update", True)
+    watched.clear()
+    await bring(world)
+    assert world.scribe.calls[-1][1]["watch"] is False
+
+
 async def test_a_room_that_becomes_encrypted_asks_anew(world: World) -> None:
     group(world)
     await world.give(world.wish(WISH))
