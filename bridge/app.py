@@ -64,6 +64,7 @@ from bridge.upkeep.model import Model, open_model
 from bridge.upkeep.moderation import Hands, OtherSites
 from bridge.upkeep.own_key import OwnKey
 from bridge.upkeep.reconcile import Reconciler
+from bridge.upkeep.shredding import Shredding
 from bridge.upkeep.sites import Sites
 from bridge.upkeep.summaries import Summaries
 from bridge.web.app import web_app
@@ -107,6 +108,7 @@ class Bridge:
     summaries: Summaries
     sites: Sites
     leaves: Leaves
+    shredding: Shredding
     janitor: Janitor
     indexing: Indexing
     alias_rooms: AliasRooms
@@ -132,6 +134,7 @@ class Bridge:
             self.summaries.run(),
             self.sites.run(),
             self.leaves.run(),
+            self.shredding.run(),
             self.janitor.run(),
             self.indexing.run(),
             self.alias_rooms.run(),
@@ -304,6 +307,7 @@ def _wired(
         summaries=summaries,
         sites=sites,
         leaves=leaves,
+        shredding=Shredding(stores.db, stores.redactions),
         alias_rooms=alias_rooms,
         janitor=Janitor(house, stores, media, take=rooms.take),
         indexing=Indexing(stores.search),
