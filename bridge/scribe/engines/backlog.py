@@ -113,6 +113,16 @@ class Backlog:
         else:
             self._utterances.appendleft(Utterance(utterance.end))
 
+    def gap(self, gap: Gap) -> None:
+        """A part of the head was not understood."""
+        self._emit(gap)
+
+    def abandon(self) -> None:
+        """The engine is gone: the iteration ends, whatever is not answered."""
+        self._utterances.clear()
+        self._closing = True
+        self._heard.set()
+
     async def __aiter__(self) -> AsyncIterator[Event]:
         while True:
             while self._events:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.errors import ConfigError
 from bridge.recognition import Engine
-from bridge.scribe.engines import Recognizer
-from bridge.scribe.engines.choice import Choice, Option
+from bridge.scribe.engines import Recognizer, Transcriber
+from bridge.scribe.engines.choice import Choice, Option, meant
 from bridge.scribe.engines.kyutai import Kyutai
+from bridge.scribe.engines.openai import Dialect as Shape
+from bridge.scribe.engines.openai import OpenAi
 from bridge.scribe.engines.pocketsphinx import PocketSphinx
 from bridge.scribe.engines.realtime import Dialect, Realtime
 
@@ -25,6 +28,30 @@ def recognizer(engines: Sequence[Engine], *, workers: int = 2) -> Choice:
     return Choice([Option(_built(one, workers), frozenset(one.languages)) for one in live])
 
 
+@dataclass(frozen=True, slots=True)
+class After:
+    """An engine for what was recorded. `languages`: what it is wanted for; empty: all it knows."""
+
+    transcriber: Transcriber
+    languages: frozenset[str]
+
+    def knows(self, language: str) -> bool:
+        """Whether it may be asked for what was said in this language."""
+        known = self.transcriber.capability.understands(language)
+        return known and (not self.languages or any(meant(t, language) for t in self.languages))
+
+
+def transcribers(engines: Sequence[Engine]) -> list[After]:
+    """The engines for when a call is over, the best one first; who falls is left for the next."""
+    return [After(_for_after(one), frozenset(one.languages)) for one in engines if one.after]
+
+
+def _for_after(engine: Engine) -> Transcriber:
+    if engine.engine == "openai":
+        return _openai(engine)
+    raise ConfigError(f"the engine `{engine.engine}` cannot write after calls in this version")
+
+
 def _built(engine: Engine, workers: int) -> Recognizer:
     if engine.engine == "pocketsphinx":
         return PocketSphinx(workers)
@@ -34,4 +61,12 @@ def _built(engine: Engine, workers: int) -> Recognizer:
     if engine.engine == "realtime":
         dialect: Dialect = "openai" if engine.dialect == "openai" else "vllm"
         return Realtime(engine.url, key, model=engine.model, dialect=dialect)
+    if engine.engine == "openai":
+        return _openai(engine)
     raise ConfigError(f"the engine `{engine.engine}` cannot write during calls in this version")
+
+
+def _openai(engine: Engine) -> OpenAi:
+    shape: Shape = "lasuite" if engine.dialect == "lasuite" else "openai"
+    key = Path(engine.api_key_file) if engine.api_key_file else ""
+    return OpenAi(engine.url, key, model=engine.model, dialect=shape)
