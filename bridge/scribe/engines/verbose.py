@@ -51,11 +51,10 @@ def _segment(
     segment: Mapping[str, Any], timed: Sequence[Mapping[str, Any]], samples: int
 ) -> Iterator[Word]:
     start, end = _times(segment, samples)
-    own = [w for w in _list(segment, "words") if isinstance(w, dict)]
     # OpenAI lists all words beside the segments, WhisperX each segment's within it.
-    words: list[Mapping[str, Any]] = own or [
-        w for w in timed if start <= _at(w, "start", samples) < max(end, start + 1)
-    ]
+    words: list[Mapping[str, Any]] = [w for w in _list(segment, "words") if isinstance(w, dict)]
+    until = max(end, start + 1)
+    words = words or [w for w in timed if start <= _at(w, "start", samples) < until]
     texts = [str(w.get("word", w.get("text", ""))).strip() for w in words]
     known = [w for w, text in zip(words, texts, strict=True) if text]
     if not known:
