@@ -12,10 +12,10 @@ from bridge.scribe.vad import RATE, Ended, Evidence, Speech
 
 SPEECH, DOUBT = 0.5, 0.35
 """Probability from which a chunk is speech, and below which it is none (silero's own values)."""
-ENOUGH, PLENTY = 4, 12
-"""Chunks of speech in a row (0.13 s) that confirm what is plausible in pitch and rhythm too, and
-(0.38 s) that confirm in any case, for whispers. A `yes` has 7 and more; noise and music have at
-most 3 (docs/measurements.md)."""
+ENOUGH, PLENTY = 5, 12
+"""Chunks of speech in a row (0.16 s) that confirm what is plausible in pitch and rhythm too, and
+(0.38 s) that confirm in any case, for whispers. A `no` has 5 and more; noise and music have at
+most 4 (docs/measurements.md)."""
 LEAD = RATE // 2
 """Samples before the first chunk of speech that are speech too."""
 HELD = 3 * RATE

@@ -10,8 +10,9 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 
+from bridge.scribe.activity import Activity
 from bridge.scribe.clock import monotonic_ms, unix_ms
-from bridge.scribe.engines import Stream
+from bridge.scribe.engines import Final, Stream
 from bridge.scribe.listener import Listener
 from bridge.scribe.merge import Piece, Voice
 from bridge.scribe.participant import Track
@@ -33,6 +34,7 @@ class Ear:
         self.engine = engine
         self._stream = stream
         self._tell = tell
+        self._activity = Activity()
         self._listener: Listener | None = None
         self._reading: asyncio.Task[None] | None = None
 
@@ -41,12 +43,16 @@ class Ear:
         """Whether the track has delivered anything, be it silence."""
         return self._listener is not None and self._listener.hears
 
-    def start(self, tasks: asyncio.TaskGroup, epoch_ms: int) -> asyncio.Task[None]:
+    def start(
+        self, tasks: asyncio.TaskGroup, epoch_ms: int, activity: Activity
+    ) -> asyncio.Task[None]:
         """Begin to hear. The task that ends when everything said is answered.
 
-        `epoch_ms`: Unix time of the conference's start, from which pieces count.
+        `epoch_ms`: Unix time of the conference's start, from which pieces count; `activity`: where
+        to note when the track is spoken on.
         """
-        self._listener = Listener(self._stream, detector(), Silero(), epoch_ms)
+        self._activity = activity
+        self._listener = Listener(self._stream, detector(), Silero(), epoch_ms, activity)
         self._reading = tasks.create_task(self._read(self._listener))
         return tasks.create_task(self._answer())
 
@@ -88,6 +94,8 @@ class Ear:
                 elif (event := coming.result()) is None:
                     return
                 else:
+                    if isinstance(event, Final) and event.last:
+                        self._activity.answered()
                     piece = voice.take(event, monotonic_ms())
                     coming = asyncio.ensure_future(anext(events, None))
                 if piece is not None:

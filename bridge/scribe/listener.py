@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from bridge.scribe.activity import Activity
 from bridge.scribe.confirm import Confirmer
 from bridge.scribe.engines import RATE, Stream
 from bridge.scribe.silero import Judge
@@ -60,8 +61,16 @@ class SampleClock:
 class Listener:
     """One track's way from PCM to the engine. Plain calls: nothing here waits."""
 
-    def __init__(self, stream: Stream, detector: Detector, judge: Judge, epoch_ms: int) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        detector: Detector,
+        judge: Judge,
+        epoch_ms: int,
+        activity: Activity | None = None,
+    ) -> None:
         self.stream = stream
+        self._activity = activity or Activity()
         self._clock = SampleClock(epoch_ms)
         self._endpointer = Endpointer(detector)
         self._confirmer = Confirmer(judge)
@@ -97,7 +106,9 @@ class Listener:
         self._heard(self._endpointer.finish())
 
     def _frame(self, frame: bytes, position: int) -> None:
-        self._heard(self._endpointer.process(frame, position))
+        events = self._endpointer.process(frame, position)
+        self._activity.level(position, self._endpointer.level)
+        self._heard(events)
 
     def _heard(self, events: list[Speech | Ended]) -> None:
         for event in events:
@@ -106,6 +117,8 @@ class Listener:
 
     def _tell(self, known: Speech | Ended) -> None:
         if isinstance(known, Speech):
+            self._activity.speech(known.start)
             self.stream.push(known.pcm, known.start)
         else:
+            self._activity.ended(known.end)
             self.stream.end()

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from bridge.scribe.bleed import Bleed
 from bridge.scribe.captions import Captions, Show
 from bridge.scribe.clock import monotonic_ms
 from bridge.scribe.diarizer import Diarizer
@@ -92,6 +94,9 @@ class Session:
         self._relays: dict[str, Relay] = {}
         self._answers: set[asyncio.Task[None]] = set()
         self._captions = Captions(show)
+        self._bleed: Bleed[Ear] = Bleed()
+        self._ready: deque[tuple[Ear, Piece]] = deque()
+        self._telling = asyncio.Lock()
         self._shared = SharedMicrophones(diarizer, keep)
         self._shared.flag(order.shared)
 
@@ -199,10 +204,17 @@ class Session:
 
     async def _listen(self, call: Participation) -> Disconnected | Changed:
         async with asyncio.TaskGroup() as tasks:
-            work = (self._tick(), self._captions.run(call), self._stand(call), self._watch(call))
+            work = (
+                self._tick(),
+                self._let_go(),
+                self._captions.run(call),
+                self._stand(call),
+                self._watch(call),
+            )
             aside = [tasks.create_task(one) for one in work]
             outcome = await self._follow(tasks)
             await self._flush()
+            await self._finals(lambda: self._bleed.rest())
             for task in aside:
                 task.cancel()
         return outcome
@@ -253,9 +265,10 @@ class Session:
         stream = self._relays[track.sid] = await self._engine.open(language)
         tapped = self._shared.tapped(stream, track.identity)
         ear = Ear(track, tapped, language, self._engine.capability.name, self._told)
-        answering = ear.start(tasks, self.order.epoch_ms)
+        answering = ear.start(tasks, self.order.epoch_ms, self._bleed.joined(ear))
         self._answers.add(answering)
         answering.add_done_callback(self._answers.discard)
+        answering.add_done_callback(lambda _: self._bleed.left(ear, monotonic_ms()))
         self._ears[track.sid] = ear
 
     async def _ended(self, sid: str) -> None:
@@ -275,11 +288,32 @@ class Session:
                 task.cancel()
 
     async def _told(self, piece: Piece, ear: Ear) -> None:
+        if piece.final:
+            await self._finals(lambda: self._bleed.final(ear, piece, monotonic_ms()))
+        elif ear.track.identity not in self._wanted.opted_out and self._bleed.shows(ear, piece):
+            self._captions.put(piece, ear, self.order)
+
+    async def _finals(self, which: Callable[[], list[tuple[Ear, Piece]]]) -> None:
+        """Tell finals, one after the other, whoever asks."""
+        async with self._telling:
+            self._ready.extend(which())
+            while self._ready:
+                ear, piece = self._ready[0]  # until it is told: who tells it may be cancelled
+                await self._final(piece, ear)
+                self._ready.popleft()
+
+    async def _final(self, piece: Piece, ear: Ear) -> None:
         if ear.track.identity in self._wanted.opted_out:
             return
-        if piece.final and self.order.transcript:
+        if self.order.transcript:
             await self._shared.told(ear.track.identity, piece, self._segment(piece, ear))
         self._captions.put(piece, ear, self.order)
+
+    async def _let_go(self) -> None:
+        """Tell what has waited for others to be understood."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            await self._finals(lambda: self._bleed.due(monotonic_ms()))
 
     async def _tick(self) -> None:
         while True:

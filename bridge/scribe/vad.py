@@ -117,6 +117,8 @@ class Endpointer:
         self._evidence: Evidence | None = None
         self._quiet = 0
         self._position = 0
+        self.level = -96.0
+        """Of the last frame, in dB of full scale."""
 
     @property
     def in_speech(self) -> bool:
@@ -130,7 +132,7 @@ class Endpointer:
     def process(self, frame: bytes, position: int) -> list[Speech | Ended]:
         """What one frame (960 bytes, its first sample at `position`) adds."""
         samples = np.frombuffer(frame, np.int16)
-        level = decibels(samples)
+        level = self.level = decibels(samples)
         speech = self._gate(level) and self._detector.is_speech(frame)
         voiced = speech and is_voiced(samples)
         self._position = position + FRAME
