@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 import string
+import time
 from collections import Counter, deque
 from collections.abc import Coroutine
 from typing import Any, Protocol
@@ -153,6 +154,10 @@ class Link:
                 self._hall.counts[reason] += 1
 
 
+PACE_S = 0.01
+"""Between two portions of padding while a link is tried."""
+
+
 class Hall:
     """The surroundings of one room: names, associations, and the pump of its packets."""
 
@@ -165,6 +170,7 @@ class Hall:
         self.links: dict[PeerKey, Link] = {}
         self._outside = outside
         self._pumping = False
+        self._pacing = False
 
     # -- Surroundings
 
@@ -226,5 +232,18 @@ class Hall:
             self._outside.wake()
 
     def tick(self, now: Moment) -> None:
-        self.signalling.room.forwarding.tick(now.monotonic)
+        forwarding = self.signalling.room.forwarding
+        forwarding.tick(now.monotonic)
         self.pump()
+        if forwarding.probing and not self._pacing:
+            self._pacing = True
+            asyncio.get_running_loop().call_later(PACE_S, self._pace)
+
+    def _pace(self) -> None:
+        """Padding in small portions: a whole one at once would fill the queue that it looks for."""
+        forwarding = self.signalling.room.forwarding
+        forwarding.probe(time.monotonic())
+        self.pump()
+        self._pacing = forwarding.probing
+        if self._pacing:
+            asyncio.get_running_loop().call_later(PACE_S, self._pace)

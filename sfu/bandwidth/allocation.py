@@ -1,8 +1,9 @@
 """What each video of one subscriber may take of a limit: arithmetic only.
 
 Audio is served before anything is shared out here. Everybody gets a picture before anybody gets a
-better one: all at their lowest layer, then those of the highest priority layer by layer upwards, in
-the order of their size on screen. What does not fit even at its lowest layer is paused, the least important first.
+better one: all at their lowest layer, then those of the highest priority, layer by layer upwards
+and in the order of their size on screen. What does not fit even at its lowest layer is paused, the
+least important first.
 """
 
 from collections.abc import Hashable, Sequence
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 PAUSED = -1
+TOP = 99
+"""Whatever quality there is."""
 HEADROOM = 1.15
 """To go up, so much more room than the better layer takes: or it would go down again at once."""
 
@@ -32,7 +35,7 @@ class Want:
 def allocate(limit: float | None, wants: Sequence[Want]) -> dict[Hashable, int]:
     """The highest quality each may have, PAUSED for none. `limit`: bit/s, None for no limit."""
     if limit is None:
-        return {want.key: len(want.bitrates) - 1 for want in wants}
+        return {want.key: TOP for want in wants}
     granted: dict[Hashable, int] = {want.key: PAUSED for want in wants}
     order = sorted(wants, key=lambda want: (-want.priority, -want.area))
     left = _raise(order, 0, granted, limit)

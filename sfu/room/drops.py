@@ -17,6 +17,7 @@ class Drop(StrEnum):
     PADDING = "padding"
     PUBLICATION_MUTED = "publication_muted"
     SUBSCRIPTION_DISABLED = "subscription_disabled"
+    NO_BANDWIDTH = "no_bandwidth"
     OTHER_LAYER = "other_layer"
     AWAITS_KEY_FRAME = "awaits_key_frame"
     BEFORE_SWITCH = "before_switch"

@@ -1,5 +1,6 @@
 """What the forwarding core tells the room, beside packets."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 
@@ -43,4 +44,13 @@ class QualityDemand:
     enabled: tuple[bool, ...]
 
 
-Event = SpeakersChanged | TrackActive | LayerActive | QualityDemand
+@dataclass(frozen=True, slots=True)
+class StreamPaused:
+    """A subscriber's link has no room for a video, or has it again."""
+
+    sid: str
+    downstream: Hashable
+    paused: bool
+
+
+Event = SpeakersChanged | TrackActive | LayerActive | QualityDemand | StreamPaused

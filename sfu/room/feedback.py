@@ -35,6 +35,10 @@ class Feedback:
             subscription = self._routes.by_ssrc.get((peer, feedback.media_ssrc(block)))
             if subscription is not None:
                 subscription.retransmit(feedback.nacked(block), now)
+        elif block.packet_type == rtcp.RTPFB and block.subtype == feedback.TRANSPORT_CC:
+            link = self._routes.links.get(peer)
+            if link is not None:
+                link.feedback(block, now)
         elif block.packet_type == rtcp.PSFB:
             self._payload_feedback(peer, block, now)
 

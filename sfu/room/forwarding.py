@@ -13,6 +13,7 @@ from sfu.room.events import (
     TrackActive,
 )
 from sfu.room.feedback import Feedback
+from sfu.room.link import Link
 from sfu.room.ports import FEEDBACK_SSRC, Batches, ClientSource, Codec, Kind, Outbox
 from sfu.room.publication import Publication
 from sfu.room.quality import Traffic
@@ -124,6 +125,9 @@ class Forwarding:
 
         KeyError: no such publication. ValueError: the SSRC is taken at this peer.
         """
+        link = None
+        if extension.TRANSPORT_CC in extensions:
+            link = self._routes.links.setdefault(downstream, Link())
         subscription = Subscription(
             self._routes.publications[sid],
             downstream,
@@ -133,6 +137,7 @@ class Forwarding:
             plan=_plan(extensions),
             outbox=self._outbox,
             drops=self.drops,
+            number=link.number if link else None,
         )
         self._routes.add_subscription(subscription)
         return subscription
@@ -148,6 +153,7 @@ class Forwarding:
         for subscription in self._routes.received_by(peer_key):
             self._routes.remove_subscription(subscription)
         self._routes.receivers.pop(peer_key, None)
+        self._routes.links.pop(peer_key, None)
         self._feedback.estimates.pop(peer_key, None)
 
     def traffic(self) -> dict[Hashable, Traffic]:
@@ -277,6 +283,8 @@ class Forwarding:
                 source = receiver.feedback_source
                 for report in receiver.recorder.feedback(FEEDBACK_SSRC, source):
                     self._outbox.packet(upstream, report, rtcp=True)
+        for peer, link in self._routes.links.items():
+            link.share(self._routes.received_by(peer), now)
         if now >= self._next_report:
             self._next_report = now + REPORT_INTERVAL
             self._send_reports(now)
@@ -307,17 +315,31 @@ class Forwarding:
                 compound = rtcp.build_receiver_report(FEEDBACK_SSRC, part)
                 self._outbox.packet(upstream, compound, rtcp=True)
 
+    @property
+    def probing(self) -> bool:
+        """Whether `probe` is to be called every few milliseconds."""
+        return any(link.probes for link in self._routes.links.values())
+
+    def probe(self, now: float) -> None:
+        """Send the padding of the links that are tried."""
+        for peer, link in self._routes.links.items():
+            if link.probes:
+                link.pad(self._routes.received_by(peer), now)
+
     def drain(self) -> Batches:
         """Take what is to be sent and told since the last call."""
         return self._outbox.drain()
 
 
 def _plan(extensions: dict[str, int]) -> ExtensionPlan:
-    """What is copied end to end, and the send time, which is stamped here."""
+    """What is copied end to end, and what is stamped here; the transport-wide number first."""
     copied = extensions.keys() - extension.HOP_BY_HOP | (
-        extensions.keys() & {extension.ABS_SEND_TIME}
+        extensions.keys() & {extension.ABS_SEND_TIME, extension.TRANSPORT_CC}
     )
-    return tuple(sorted((uri, extensions[uri]) for uri in copied))
+    first = extension.TRANSPORT_CC
+    return tuple(
+        (uri, extensions[uri]) for uri in sorted(copied, key=lambda uri: (uri != first, uri))
+    )
 
 
 def _values(receiver: Receiver, data: bytes, header: Header, now: float) -> dict[str, bytes]:

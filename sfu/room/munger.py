@@ -26,6 +26,7 @@ class Munger:
         self._offset = 0
         self._newest = 0
         self._skipped: list[int] = []
+        self._padded: list[int] = []
         self._picture_offset = 0
         self._tl0_offset = 0
         self.timestamp_offset = 0
@@ -64,6 +65,7 @@ class Munger:
         self._offset = sequence - view.number
         self._newest = view.number - 1
         self._skipped.clear()
+        self._padded.clear()
 
     def _rebase_picture(self, view: View) -> None:
         descriptor = view.descriptor
@@ -107,6 +109,14 @@ class Munger:
             self._base = max(self._base, self._skipped[0])
         return True
 
+    def pad(self) -> tuple[int, int]:
+        """(sequence, timestamp) of a packet of our own behind the newest one."""
+        self._offset += 1
+        self._padded.append(self._newest)
+        del self._padded[:-MAX_SKIPPED]
+        self.last_sequence += 1
+        return self.last_sequence & 0xFFFF, self._last_timestamp
+
     def apply(self, view: View) -> tuple[int, int, bytes]:
         """(sequence, timestamp, descriptor bytes) of the packet as it goes out."""
         sequence = view.number + self._offset
@@ -114,6 +124,7 @@ class Munger:
             self._newest = view.number
         else:
             sequence += len(self._skipped) - bisect_left(self._skipped, view.number)
+            sequence -= len(self._padded) - bisect_left(self._padded, view.number)
         timestamp = view.header.timestamp + self.timestamp_offset & 0xFFFFFFFF
         if sequence > self.last_sequence:
             self._advance(view, sequence, timestamp)

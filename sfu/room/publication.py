@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
+from sfu.bandwidth.meter import Meter, usual_bitrate
 from sfu.room.drops import Drop, DropCounts
 from sfu.room.events import LayerActive, TrackActive
 from sfu.room.ports import Codec, Kind, Outbox, Source
@@ -130,6 +131,7 @@ class Publication:
             for index, rid in enumerate(rids or ("",))
         )
         self._spatial = sizes or ((0, 0),)
+        self._meters = [Meter() for _ in self.states]
         self.source = source
         self._outbox = outbox
         self._drops = drops
@@ -147,6 +149,15 @@ class Publication:
         if self.scalable:
             return tuple(LayerState(self.layers[0].flowing, *size) for size in self._spatial)
         return tuple(LayerState(layer.flowing, *layer.size) for layer in self.layers)
+
+    def bitrate(self, quality: int) -> float:
+        """Bit/s of a quality, as measured, else as usual for its size; with what it builds on."""
+        if self.kind == "audio":
+            return self._meters[0].bitrate
+        first = 0 if self.scalable else quality
+        measured = sum(meter.bitrate for meter in self._meters[first : quality + 1])
+        state = self.states[quality]
+        return measured or usual_bitrate(state.width, state.height)
 
     def stream_of(self, quality: int) -> int:
         """The layer whose stream carries a quality."""
@@ -167,12 +178,18 @@ class Publication:
         view.number, view.epoch = number, layer.reception.epoch
         if not repaired:
             layer.reception.time(header.timestamp, view.now)
+        self._measure(view, size)
         self._flows(layer, view.now)
         if self.kind == "video":
             layer.remember(view)
         if view.key_frame:
             self._key_frame(layer, view)
         return True
+
+    def _measure(self, view: View, size: int) -> None:
+        quality = view.picture.spatial if self.scalable else view.layer
+        if quality < len(self._meters):
+            self._meters[quality].add(size, view.now)
 
     def _flows(self, layer: Layer, now: float) -> None:
         layer.last_packet = now
@@ -189,6 +206,7 @@ class Publication:
         measured = view.picture.sizes
         if self.scalable and measured and measured != self._spatial:
             self._spatial = measured
+            self._meters += [Meter() for _ in range(len(measured) - len(self._meters))]
             self.flow_changes += 1  # subscribers choose anew
         elif measured:
             layer.size = measured[-1]

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterator
 
+from sfu.room.link import Link
 from sfu.room.ports import Codec
 from sfu.room.publication import Publication
 from sfu.room.receiver import Receiver
@@ -16,6 +17,7 @@ class Routes:
         self.subscriptions: dict[str, list[Subscription]] = {}
         self.by_ssrc: dict[tuple[Hashable, int], Subscription] = {}
         self.receivers: dict[Hashable, Receiver] = {}
+        self.links: dict[Hashable, Link] = {}
 
     def add_publication(self, publication: Publication) -> None:
         """Raises ValueError if the sid is taken."""

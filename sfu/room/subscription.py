@@ -1,16 +1,19 @@
 """One track on its way to one peer: what is wanted, what is forwarded, what is sent again."""
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from sfu.bandwidth.allocation import PAUSED, TOP
+from sfu.bandwidth.meter import Meter
 from sfu.room.drops import Drop, DropCounts
+from sfu.room.events import StreamPaused
 from sfu.room.munger import Munger
 from sfu.room.ports import Outbox
 from sfu.room.publication import Publication
 from sfu.room.selector import desired_layer, target_layer
-from sfu.room.view import ExtensionPlan, View
+from sfu.room.view import NUMBER, ExtensionPlan, View, padding_block
 from sfu.rtp.history import History
 from sfu.rtp.packet import build_header
 from sfu.rtp.rtcp import ReceptionReport, SenderReport, build_sender_report, compact_ntp
@@ -20,6 +23,11 @@ RESEND_INTERVAL = 0.03  # one loss is often asked for twice before the first rep
 RESENDS_PER_SECOND = 500.0
 RESEND_BURST = 500.0
 REMEMBERED_REPORTS = 8
+MOST_PADDING = 255
+"""Octets in a packet of padding: its last one says how many (RFC 3550, 5.1)."""
+
+Number = Callable[[int, float], int]
+"""Gives a packet of so many octets, sent now, the next transport-wide number of its peer."""
 
 
 @dataclass(slots=True)
@@ -34,7 +42,10 @@ class SubscriptionStats:
 
 
 class Subscription:
-    """One track to one peer. `muted`: nothing is forwarded, whatever the subscriber wants."""
+    """One track to one peer. `muted`: nothing is forwarded, whatever the subscriber wants.
+
+    `number`: where the peer tells by transport-wide numbers what arrived.
+    """
 
     def __init__(
         self,
@@ -47,6 +58,7 @@ class Subscription:
         plan: ExtensionPlan,
         outbox: Outbox,
         drops: DropCounts,
+        number: Number | None = None,
     ) -> None:
         self.publication = publication
         self.downstream = downstream
@@ -59,11 +71,17 @@ class Subscription:
         """The layer whose stream is forwarded."""
         self.target = self.desired = len(publication.states) - 1
         """Qualities (see Publication.states): to switch to, and wanted if it flows."""
+        self.allowed = TOP
+        """The highest quality that the peer's link has room for; PAUSED for none."""
+        self.priority = 0
         self._spatial = self.target
         """Of a scalable stream, what is above this spatial layer is left out."""
         self.stats = SubscriptionStats()
         self._plan = plan
         self._outbox = outbox
+        self._number = number
+        self._meter = Meter()
+        self._ended = False
         self._drops = drops
         self._wish: tuple[int | None, int, int] = (None, 0, 0)
         self._selected_at = -1  # the publication's flow_changes when the layer was chosen
@@ -80,9 +98,11 @@ class Subscription:
         quality: Literal[0, 1, 2] | None = None,
         width: int = 0,
         height: int = 0,
+        priority: int = 0,
     ) -> None:
         """What the subscriber asks for (track_setting); effective with the next packet or tick."""
         self.enabled = enabled
+        self.priority = priority
         self._wish = (quality, width, height)
         self._selected_at = -1
 
@@ -92,9 +112,37 @@ class Subscription:
         self._plan = plan
 
     @property
+    def wanted(self) -> bool:
+        """Whether the subscriber wants it and may have it."""
+        return self.enabled and not self.muted
+
+    @property
     def flows(self) -> bool:
         """Whether packets may pass now."""
-        return self.enabled and not self.muted
+        return self.wanted and self.allowed != PAUSED
+
+    @property
+    def area(self) -> int:
+        """Pixels on the subscriber's screen; of the whole picture where it did not say."""
+        _, width, height = self._wish
+        state = self.publication.states[self.desired]
+        return width * height or state.width * state.height
+
+    @property
+    def bitrate(self) -> float:
+        """Bit/s that were sent of late."""
+        return self._meter.bitrate if self.flows else 0.0
+
+    def allow(self, quality: int, now: float) -> None:
+        """The highest quality that there is room for; PAUSED for none. The subscriber is told."""
+        if quality == self.allowed:
+            return
+        if PAUSED in (quality, self.allowed):
+            paused = quality == PAUSED
+            self._interrupted = self._interrupted or paused
+            self._outbox.event(StreamPaused(self.publication.sid, self.downstream, paused))
+        self.allowed = quality
+        self.select(now)
 
     def select(self, now: float) -> None:
         """Choose the layer anew and ask for the key frame a switch needs."""
@@ -107,7 +155,7 @@ class Subscription:
         states = self.publication.states
         quality, width, height = self._wish
         self.desired = desired_layer(states, quality=quality, width=width, height=height)
-        self.target = target_layer(states, self.desired)
+        self.target = target_layer(states, min(self.desired, max(0, self.allowed)))
 
     def _ask_key_frame(self, now: float) -> None:
         self.publication.keyframe(self.target, now)
@@ -133,9 +181,10 @@ class Subscription:
 
     def forward(self, view: View) -> None:
         """Send a packet of any layer on, or drop it under its name. Hot path."""
-        if self.muted or not self.enabled:
+        if not self.flows:
             self._interrupted = True
-            self._drops[Drop.SUBSCRIPTION_DISABLED] += 1
+            why = Drop.NO_BANDWIDTH if self.wanted else Drop.SUBSCRIPTION_DISABLED
+            self._drops[why] += 1
             return
         if self._selected_at != self.publication.flow_changes:
             self._choose()
@@ -203,21 +252,68 @@ class Subscription:
     def _send(self, view: View) -> None:
         header = view.header
         sequence, timestamp, descriptor = self._munger.apply(view)
+        self._ended = header.marker or self._ends_picture(view)
+        block = view.block(self._plan)
+        size = len(block) + len(descriptor) + len(view.payload) + 12
         prefix = (
             build_header(
-                marker=header.marker or self._ends_picture(view),
+                marker=self._ended,
                 payload_type=self.payload_type,
                 sequence=sequence,
                 timestamp=timestamp,
                 ssrc=self.ssrc,
-                extension=view.block(self._plan),
+                extension=self._numbered(block, size, view.now),
             )
             + descriptor
         )
-        self._history.store(sequence, prefix, view.payload)
+        self._out(sequence, prefix, view.payload)
+        self._meter.add(size, view.now)
+
+    def _out(self, sequence: int, prefix: bytes, payload: bytes) -> None:
+        self._history.store(sequence, prefix, payload)
         self.stats.packets += 1
-        self.stats.octets += len(view.payload)
-        self._outbox.packet(self.downstream, prefix + view.payload, rtcp=False)
+        self.stats.octets += len(payload)
+        self._outbox.packet(self.downstream, prefix + payload, rtcp=False)
+
+    def _numbered(self, block: bytes, size: int, now: float) -> bytes:
+        """The extension block with this packet's own transport-wide number in its place."""
+        if self._number is None:
+            return block
+        number = self._number(size, now)
+        at = NUMBER[block[0]]
+        return b"".join((block[:at], number.to_bytes(2, "big"), block[at + 2 :]))
+
+    @property
+    def pads(self) -> bool:
+        """Whether padding can be sent: a video of which a whole picture was sent last."""
+        return self.flows and self._number is not None and self.current is not None
+
+    def pad(self, octets: int, now: float) -> int:
+        """Send up to so many octets of padding; how many it were.
+
+        Between pictures only: a decoder takes a gap in the middle of one for a loss. Padding has
+        numbers of the stream's own, and is sent again like everything else: it would be missed.
+        """
+        sent = 0
+        while self.pads and self._ended and octets - sent >= MOST_PADDING:
+            sent += self._pad(now)
+        return sent
+
+    def _pad(self, now: float) -> int:
+        sequence, timestamp = self._munger.pad()
+        block = padding_block(self._plan)
+        size = 12 + len(block) + MOST_PADDING
+        header = build_header(
+            marker=False,
+            payload_type=self.payload_type,
+            sequence=sequence,
+            timestamp=timestamp,
+            ssrc=self.ssrc,
+            extension=self._numbered(block, size, now),
+            padding=True,
+        )
+        self._out(sequence, header, bytes(MOST_PADDING - 1) + bytes((MOST_PADDING,)))
+        return size
 
     def _ends_picture(self, view: View) -> bool:
         """Whether what follows of this picture is left out: then this packet ends it."""

@@ -8,6 +8,11 @@ ExtensionPlan = tuple[tuple[str, int], ...]
 """(uri, id) of what one subscriber wants copied; equal plans share the built block."""
 
 
+NUMBER = {0xBE: 5, 0x10: 6}
+"""Where the transport-wide number lies in an extension block, by the block's first octet: it is the
+first element, of the one-byte or the two-byte form (RFC 8285)."""
+_UNNUMBERED = bytes(2)
+
 _NO_PICTURE = Picture(key_frame=False)
 
 
@@ -80,7 +85,16 @@ class View:
                     # Stamped when the packet leaves in the same turn of the loop, and kept with
                     # it: a retransmission must be the same bytes (RFC 7714 section 8.1).
                     elements.append((identifier, extension.abs_send_time(self.now)))
+                elif uri == extension.TRANSPORT_CC:
+                    elements.append((identifier, _UNNUMBERED))
                 elif uri in self.extensions:
                     elements.append((identifier, self.extensions[uri]))
             built = self._blocks[plan] = packet.build_extensions(elements)
         return built
+
+
+def padding_block(plan: ExtensionPlan) -> bytes:
+    """The extension block of a packet that is nothing but padding: the number alone."""
+    return packet.build_extensions(
+        [(number, _UNNUMBERED) for uri, number in plan if uri == extension.TRANSPORT_CC]
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from livekit.protocol import models, rtc
 
-from sfu.room.events import Event, QualityDemand, Speaker, SpeakersChanged
+from sfu.room.events import Event, QualityDemand, Speaker, SpeakersChanged, StreamPaused
 from sfu.signal.signalling import Signalling
 
 
@@ -14,6 +14,8 @@ def noticed(signalling: Signalling, event: Event) -> None:
         _speakers(signalling, event)
     elif isinstance(event, QualityDemand):
         _demand(signalling, event)
+    elif isinstance(event, StreamPaused):
+        _paused(signalling, event)
 
 
 def _speakers(signalling: Signalling, event: SpeakersChanged) -> None:
@@ -60,3 +62,16 @@ def _demand(signalling: Signalling, event: QualityDemand) -> None:
         subscribed_codecs=[rtc.SubscribedCodec(codec=codec, qualities=qualities)],
     )
     publisher.send(rtc.SignalResponse(subscribed_quality_update=update))
+
+
+def _paused(signalling: Signalling, event: StreamPaused) -> None:
+    track = signalling.room.track(event.sid)
+    viewers = (s for s in signalling.sessions.values() if s.down_key == event.downstream)
+    state = rtc.StreamState.PAUSED if event.paused else rtc.StreamState.ACTIVE
+    for viewer in viewers:
+        if track is not None:
+            info = rtc.StreamStateInfo(
+                participant_sid=track.publisher.sid, track_sid=track.sid, state=state
+            )
+            update = rtc.StreamStateUpdate(stream_states=[info])
+            viewer.send(rtc.SignalResponse(stream_state_update=update))

@@ -38,7 +38,10 @@ _FEEDBACK_UP = {
     "audio": ("transport-cc", "nack"),
     "video": ("transport-cc", "ccm fir", "nack", "nack pli"),
 }
-_FEEDBACK_DOWN = {"audio": ("nack",), "video": ("goog-remb", "ccm fir", "nack", "nack pli")}
+_FEEDBACK_DOWN = {
+    "audio": ("transport-cc", "nack"),
+    "video": ("goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"),
+}
 
 OFFERED = {
     "audio": Format(
@@ -55,8 +58,8 @@ OFFERED = {
 _OFFERED_NUMBERS = {"vp8": 96, "vp9": 98, "h264": 102, "av1": 45}
 
 OFFERED_EXTENSIONS = {
-    "audio": {1: AUDIO_LEVEL, 2: ABS_SEND_TIME, 4: MID},
-    "video": {2: ABS_SEND_TIME, 4: MID, 5: DEPENDENCY_DESCRIPTOR},
+    "audio": {1: AUDIO_LEVEL, 2: ABS_SEND_TIME, 3: TRANSPORT_CC, 4: MID},
+    "video": {2: ABS_SEND_TIME, 3: TRANSPORT_CC, 4: MID, 5: DEPENDENCY_DESCRIPTOR},
 }
 SCTP_PORT = 5000
 MAX_DATA_MESSAGE = 65536

@@ -315,6 +315,7 @@ def _apply(down: DownTrack) -> None:
         quality=None if sized else _QUALITIES.get(settings.quality),
         width=settings.width,
         height=settings.height,
+        priority=settings.priority,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sfu.bandwidth.allocation import PAUSED, Want, allocate
+from sfu.bandwidth.allocation import PAUSED, TOP, Want, allocate
 from sfu.bandwidth.meter import Meter, usual_bitrate
 
 LAYERS = (150.0, 500.0, 1700.0)
@@ -17,7 +17,7 @@ def want(key: str, *, current: int = 2, priority: int = 0, area: int = 0, top: i
 @pytest.mark.parametrize(
     ("limit", "expected"),
     [
-        (None, {"a": 2, "b": 2}),
+        (None, {"a": TOP, "b": TOP}),
         (3400, {"a": 2, "b": 2}),
         (3399, {"a": 2, "b": 1}),
         (2200, {"a": 2, "b": 1}),
@@ -41,7 +41,7 @@ def test_priority_comes_before_size() -> None:
 
 
 def test_what_is_not_wanted_is_not_given() -> None:
-    assert allocate(None, [want("a", top=0)]) == {"a": 0}
+    assert allocate(None, [want("a", top=0)]) == {"a": TOP}
     assert allocate(9000, [want("a", top=0), want("b", top=1)]) == {"a": 0, "b": 1}
     assert allocate(9000, []) == {}
 

@@ -65,7 +65,7 @@ class Viewer:
         link.estimator.tick(AUDIO + LAYERS[-1], link.now)
         limit = link.estimator.limit
         video = None if limit is None else limit - AUDIO
-        self.layer = allocate(video, [Want("v", LAYERS, self.layer)])["v"]
+        self.layer = min(2, allocate(video, [Want("v", LAYERS, self.layer)])["v"])
         self.history.append((link.now, self.layer, limit))
 
     def since(self, seconds: float) -> list[tuple[float, int, float | None]]:

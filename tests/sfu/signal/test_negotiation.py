@@ -60,7 +60,7 @@ def test_a_sent_section_names_track_and_source() -> None:
     assert audio.msid == ("PA_1|TR_1", "TR_1")
     assert audio.ssrcs() == [77]
     assert "sprop-stereo=1" in audio.codecs()[0].fmtp
-    assert "transport-cc" not in audio.codecs()[0].feedback
+    assert "transport-cc" in audio.codecs()[0].feedback
 
 
 def test_opus_says_what_it_wants() -> None:
