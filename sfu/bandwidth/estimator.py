@@ -38,7 +38,7 @@ class Estimator:
         self._trend = Trend()
         self._delivered = Delivered()
         self._ceiling = float("inf")
-        self._told = 0.0
+        self._told = self._ticked = 0.0
         self._congested = self._decreased = self._lost = float("-inf")
         self._blameless_until = float("-inf")
 
@@ -81,13 +81,14 @@ class Estimator:
         `silent`: nothing can be probed with; the limit then rises by itself, a little at a time.
         """
         self._probing.tick(now)
+        elapsed, self._ticked = min(1.0, now - self._ticked), now
         if self.limit is None or now - self._congested < QUIET:
             return
         if self.limit >= wanted * ROOM:
             self.limit, self._ceiling = None, float("inf")
             self._probing.reset()
         elif silent:
-            self.limit *= INCREASE_PER_S ** min(1.0, now - self._told)
+            self.limit *= INCREASE_PER_S**elapsed
         elif self._probing.begin(self.limit, wanted, now):
             # What is lost of a probe is no news of what else is sent.
             self._blameless_until = self._probing.until

@@ -19,7 +19,6 @@ class Result(NamedTuple):
     sent: float
     arrived: float | None
     size: int
-    probe: int | None
 
 
 class SentLog:
@@ -27,14 +26,14 @@ class SentLog:
 
     def __init__(self) -> None:
         self._next = 0
-        self._sent: dict[int, tuple[float, int, int | None]] = {}
+        self._sent: dict[int, tuple[float, int]] = {}
         self._ticks = Unwrapper(WRAP_BITS)
 
-    def number(self, size: int, now: float, probe: int | None = None) -> int:
+    def number(self, size: int, now: float) -> int:
         """The 16 bit number of a packet of so many octets that leaves now. Hot path."""
         number = self._next & 0xFFFF
         self._next += 1
-        self._sent[number] = (now, size, probe)
+        self._sent[number] = (now, size)
         if len(self._sent) > REMEMBERED:
             del self._sent[next(iter(self._sent))]
         return number
@@ -50,5 +49,5 @@ class SentLog:
             if ticks is not None:
                 arrived = self._ticks.unwrap(ticks) / TICKS
                 del self._sent[number]
-            found.append(Result(sent[0], arrived, sent[1], sent[2]))
+            found.append(Result(sent[0], arrived, sent[1]))
         return found

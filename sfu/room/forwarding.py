@@ -318,13 +318,13 @@ class Forwarding:
     @property
     def probing(self) -> bool:
         """Whether `probe` is to be called every few milliseconds."""
-        return any(link.probes for link in self._routes.links.values())
+        return any(link.probe is not None for link in self._routes.links.values())
 
     def probe(self, now: float) -> None:
         """Send the padding of the links that are tried."""
         for peer, link in self._routes.links.items():
-            if link.probes:
-                link.pad(self._routes.received_by(peer), now)
+            if link.probe is not None:
+                link.pad(self._routes.received_by(peer), link.probe, now)
 
     def drain(self) -> Batches:
         """Take what is to be sent and told since the last call."""

@@ -9,6 +9,8 @@ from sfu.room.subscription import Subscription
 from sfu.rtp.arrivals import arrivals
 from sfu.rtp.rtcp import Block
 
+PORTION = 0.1
+"""Seconds of padding that may be sent at once."""
 DEAF = 5.0
 """Without feedback for so long an estimate says nothing any more."""
 
@@ -29,9 +31,9 @@ class Link:
         return self._estimator.limit
 
     @property
-    def probes(self) -> bool:
-        """Whether padding is to be sent now."""
-        return self._estimator.probe is not None
+    def probe(self) -> float | None:
+        """Bit/s that are to be tried now."""
+        return self._estimator.probe.rate if self._estimator.probe else None
 
     def number(self, size: int, now: float) -> int:
         """The transport-wide number of a packet of so many octets. Hot path."""
@@ -59,16 +61,13 @@ class Link:
         for video in videos:
             video.allow(granted[video], now)
 
-    def pad(self, subscriptions: Sequence[Subscription], now: float) -> None:
-        """Send what the probe needs beside the media."""
-        probe = self._estimator.probe
-        if probe is None:
-            self._padding = 0.0
-            return
-        media = sum(s.bitrate for s in subscriptions)
-        elapsed = min(0.1, now - self._padded_at) if self._padding else 0.02
-        self._padded_at = now
-        self._padding += max(0.0, probe.rate - media) * elapsed / 8
+    def pad(self, subscriptions: Sequence[Subscription], rate: float, now: float) -> None:
+        """Bring what is sent up to `rate` bit/s; every few milliseconds while there is a `probe`."""
+        elapsed, self._padded_at = now - self._padded_at, now
+        if elapsed > PORTION:  # the first of a probe
+            elapsed, self._padding = 0.0, 0.0
+        media = sum(subscription.bitrate for subscription in subscriptions)
+        self._padding += max(0.0, rate - media) * elapsed / 8
         for subscription in subscriptions:
             self._padding -= subscription.pad(int(self._padding), now)
 

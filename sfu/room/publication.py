@@ -17,6 +17,7 @@ from sfu.rtp.rtcp import ReceptionReport, SenderReport, compact_ntp
 FLOW_TIMEOUT = 1.0  # without a packet for so long a video layer does not flow
 KEY_FRAME_INTERVAL = 0.3  # at most one PLI per layer in this time
 KEY_FRAME_RETRY = 1.0  # to a layer that does not flow
+MOST_QUALITIES = 8  # a spatial layer has three bits in VP9 (RFC 9628); rids are three
 RECENT = 64  # packets of a video layer kept for a key frame whose beginning comes late
 DEMAND_DROP_DELAY = 2.0  # a layer stays wanted so long after its last viewer left
 
@@ -131,7 +132,7 @@ class Publication:
             for index, rid in enumerate(rids or ("",))
         )
         self._spatial = sizes or ((0, 0),)
-        self._meters = [Meter() for _ in self.states]
+        self._meters = tuple(Meter() for _ in range(MOST_QUALITIES))
         self.source = source
         self._outbox = outbox
         self._drops = drops
@@ -178,18 +179,14 @@ class Publication:
         view.number, view.epoch = number, layer.reception.epoch
         if not repaired:
             layer.reception.time(header.timestamp, view.now)
-        self._measure(view, size)
+        quality = view.picture.spatial if self.scalable else view.layer
+        self._meters[quality].add(size, view.now)
         self._flows(layer, view.now)
         if self.kind == "video":
             layer.remember(view)
         if view.key_frame:
             self._key_frame(layer, view)
         return True
-
-    def _measure(self, view: View, size: int) -> None:
-        quality = view.picture.spatial if self.scalable else view.layer
-        if quality < len(self._meters):
-            self._meters[quality].add(size, view.now)
 
     def _flows(self, layer: Layer, now: float) -> None:
         layer.last_packet = now
@@ -206,7 +203,6 @@ class Publication:
         measured = view.picture.sizes
         if self.scalable and measured and measured != self._spatial:
             self._spatial = measured
-            self._meters += [Meter() for _ in range(len(measured) - len(self._meters))]
             self.flow_changes += 1  # subscribers choose anew
         elif measured:
             layer.size = measured[-1]

@@ -17,7 +17,7 @@ WRAP_BITS = 32
 
 _HEAD = Struct("!IIHH")
 _FIRST_CHUNK = 16
-_ABSENT, _SMALL, _LARGE = 0, 1, 2
+_SMALL, _LARGE = 1, 2
 
 
 def arrivals(block: Block) -> list[tuple[int, int | None]]:
@@ -34,7 +34,7 @@ def arrivals(block: Block) -> list[tuple[int, int | None]]:
     found: list[tuple[int, int | None]] = []
     for index, status in enumerate(statuses):
         number = base + index & 0xFFFF
-        if status in (_SMALL, _LARGE):
+        if status in (_SMALL, _LARGE):  # their numbers are the octets of the time, too
             if position + status > len(body):
                 raise Malformed("transport feedback lacks arrival times")
             delta = body[position : position + status]

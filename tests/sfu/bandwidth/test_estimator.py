@@ -124,3 +124,16 @@ def test_a_bottleneck_that_comes_in_mid_call_is_obeyed() -> None:
     viewer.run(30)
     assert {layer for _, layer, _ in viewer.since(30)} <= {0, PAUSED}
     assert sum(layer == 0 for _, layer, _ in viewer.since(30)) > 250
+
+
+def test_where_nothing_can_be_probed_with_the_limit_rises_by_itself() -> None:
+    link = Link(rate=None)
+    link.estimator.limit = 100_000.0
+    link.estimator.feedback([], link.now)
+    assert link.estimator.bitrate is None
+    for _ in range(600):
+        link.now += 0.1
+        link.estimator.feedback([], link.now)
+        link.estimator.tick(1_000_000.0, link.now, silent=True)
+    assert link.estimator.limit is None
+    assert link.estimator.probe is None

@@ -3,7 +3,7 @@
 import pytest
 from livekit.protocol import models, room, rtc
 
-from sfu.room.events import LayerActive, QualityDemand, Speaker, SpeakersChanged
+from sfu.room.events import LayerActive, QualityDemand, Speaker, SpeakersChanged, StreamPaused
 from sfu.signal import admin, data, media
 from sfu.signal.session import Session
 from tests.sfu.signal.stage import START, Noted, Stage, kinds, last, taken
@@ -106,6 +106,20 @@ def test_speakers_are_told_by_participant() -> None:
     media.noticed(stage.signalling, SpeakersChanged(tuple(unheard)))
     media.noticed(stage.signalling, LayerActive(sids[0], 0, True))
     assert kinds(alice) == []
+
+
+def test_a_viewer_learns_that_a_video_is_paused_for_want_of_room() -> None:
+    stage = Stage()
+    alice, bob = stage.join("alice"), stage.join("bob")
+    video = sorted(stage.publish(alice))[1]
+    taken(bob)
+    for paused, state in ((True, rtc.StreamState.PAUSED), (False, rtc.StreamState.ACTIVE)):
+        media.noticed(stage.signalling, StreamPaused(video, bob.down_key, paused))
+        (told,) = last(bob, "stream_state_update").stream_state_update.stream_states
+        assert (told.track_sid, told.state) == (video, state)
+    media.noticed(stage.signalling, StreamPaused("TR_gone", bob.down_key, True))
+    assert "stream_state_update" not in kinds(bob)
+    assert "stream_state_update" not in kinds(alice)
 
 
 def test_the_publisher_learns_which_layers_are_wanted() -> None:
