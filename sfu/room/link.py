@@ -62,7 +62,7 @@ class Link:
             video.allow(granted[video], now)
 
     def pad(self, subscriptions: Sequence[Subscription], rate: float, now: float) -> None:
-        """Bring what is sent up to `rate` bit/s; every few milliseconds while there is a `probe`."""
+        """Bring what is sent up to `rate` bit/s; every few milliseconds while `probe` says so."""
         elapsed, self._padded_at = now - self._padded_at, now
         if elapsed > PORTION:  # the first of a probe
             elapsed, self._padding = 0.0, 0.0
