@@ -96,6 +96,10 @@ class Database(async_db.Database):
         """A connection for this task; inside another `acquire()` of the task, the same one."""
         return _acquire(self)
 
+    def reading(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection for reads that may take long: nobody who writes has to wait for them."""
+        return _acquire(self)
+
 
 class _Postgres(Database, PostgresDatabase):
     pass
@@ -126,6 +130,20 @@ class _SqliteConnection(TxnConnection):
 
 
 class _Sqlite(Database, SQLiteDatabase):
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Connection]:
+        # With WAL who reads on a connection of their own sees what is committed and locks nobody.
+        conn = _SqliteConnection(self._path)
+        _ = await conn
+        try:
+            conn.row_factory = sqlite3.Row
+            await conn.execute("PRAGMA query_only = ON")
+            yield cast("Connection", conn)
+        finally:
+            # A statement that goes on after its task was cancelled or timed out must end first.
+            await conn.interrupt()
+            await asyncio.shield(conn.close())
+
     async def start(self) -> None:
         conn = _SqliteConnection(self._path)
         _ = await conn

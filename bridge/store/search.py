@@ -7,6 +7,7 @@ outside, and without them nothing is asked.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from bridge.store.database import Connection, Database, Scheme
 _BATCH = 100
 """Segments put into the index in one transaction: SQLite has one writer, which others wait for."""
 MOST_HITS = 100
+_AT_ONCE = 4
+_LONGEST_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +78,7 @@ class Search:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._sqlite = db.scheme == Scheme.SQLITE
+        self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def refresh(self, limit: int = _BATCH) -> int:
         """Index what was written since. How many segments were looked at: below `limit`, all."""
@@ -106,7 +110,8 @@ class Search:
     ) -> list[Hit]:
         """At most `limit` (100) utterances with all the terms, best first, after `offset` others.
 
-        What was stored a moment ago is in the index first, unless very much was.
+        What was stored a moment ago is in the index first, unless very much was. Raises one of
+        DATABASE_ERRORS, a TimeoutError after 10 s.
         """
         if not terms or not (scope.rooms or scope.conferences):
             return []
@@ -114,7 +119,7 @@ class Search:
         only = only or Filter()
         asked = _FIND if self._sqlite else _FIND_POSTGRES
         query = _match(terms) if self._sqlite else _tsquery(terms)
-        async with self._db.acquire() as conn:
+        async with self._slots, asyncio.timeout(_LONGEST_S), self._db.reading() as conn:
             rows = await conn.fetch(
                 asked,
                 query,

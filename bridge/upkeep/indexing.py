@@ -10,7 +10,8 @@ from bridge.store.search import Search
 
 log = logging.getLogger(__name__)
 
-BATCH = 100
+BATCH = 25
+"""Small, since on SQLite others wait while a batch is written: about 0.1 s."""
 
 
 class Indexing:

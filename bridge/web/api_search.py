@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime, time, timedelta, tzinfo
 from typing import Any
@@ -11,9 +12,13 @@ from aiohttp import web
 from bridge.domain.search import LONGEST_QUERY, Term, snippet
 from bridge.domain.transcript import label
 from bridge.matrix.admission import BadAsk
+from bridge.matrix.answers import matrix_error
+from bridge.store.database import DATABASE_ERRORS
 from bridge.store.search import Filter, Hit
 from bridge.web.archive import Archive
 from bridge.web.sessions import Sessions
+
+log = logging.getLogger(__name__)
 
 _PAGE = 20
 _DEEPEST = 1000
@@ -37,7 +42,13 @@ class SearchApi:
             raise BadAsk(f"`q` is longer than {LONGEST_QUERY} characters", "M_INVALID_PARAM")
         only = self._filter(request)
         shelf = await self._archive.shelf(user_id, only.room)
-        terms, hits = await self._archive.find(shelf, query, only, limit=_PAGE + 1, offset=offset)
+        try:
+            terms, hits = await self._archive.find(
+                shelf, query, only, limit=_PAGE + 1, offset=offset
+            )
+        except DATABASE_ERRORS as error:
+            log.warning("a search failed: %s", type(error).__name__)
+            return matrix_error(503, "M_UNKNOWN", "The search took too long, or could not be made.")
         if not terms:
             raise BadAsk("`q` holds nothing to look for", "M_INVALID_PARAM")
         answer = {

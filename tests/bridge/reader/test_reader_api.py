@@ -19,6 +19,7 @@ from bridge.domain.documents import FORMS
 from bridge.matrix.client import HomeserverError
 from bridge.matrix.limits import Rate
 from bridge.rooms.house import Stores
+from bridge.store import search as search_module
 from bridge.store.database import open_database
 from bridge.store.peer_utterances import PeerUtterance
 from bridge.web import archive as archive_module
@@ -384,6 +385,15 @@ async def test_a_homeserver_that_does_not_answer_opens_nothing(desk: Desk) -> No
     desk.homeserver.error = HomeserverError(502)
     for path in ("/api/meetings", "/api/meetings/c1", "/api/search?q=budget"):
         assert (await desk.ask(ALICE, path))[0] == 503
+
+
+async def test_a_search_that_takes_too_long_is_given_up(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "_LONGEST_S", 0.0)
+    assert (await desk.ask(ALICE, "/api/search", q="budget"))[0] == 503
+    monkeypatch.undo()
+    assert await desk.found(ALICE, "budget") != []
 
 
 async def test_more_rooms_than_are_looked_through_are_said(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -313,6 +315,20 @@ async def test_the_best_comes_first_and_pages_do_not_repeat(shelf: Shelf) -> Non
     assert await shelf.names("budget") == ["s2", "s1"]
     pages = [await shelf.find("budget", limit=1, offset=n) for n in range(3)]
     assert [[hit.segment for hit in page] for page in pages] == [["s2"], ["s1"], []]
+
+
+async def test_reading_waits_for_no_writer_and_writes_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path}/store.db"
+    db = await open_database(config.Settings(database=config.Database(url=url)))
+    shelf = Shelf(db)
+    await shelf.meet()
+    async with db.acquire() as conn, conn.transaction():
+        await conn.execute("DELETE FROM meeting")
+        async with asyncio.timeout(20), db.reading() as reader:
+            assert await reader.fetchval("SELECT COUNT(*) FROM meeting") == 1
+            with pytest.raises(sqlite3.OperationalError, match="readonly"):
+                await reader.execute("DELETE FROM meeting")
+    await db.stop()
 
 
 async def test_a_voice_that_is_named_is_found_by_its_name(shelf: Shelf) -> None:
