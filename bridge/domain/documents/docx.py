@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bridge.domain.documents.archive import COUNTRIES, packed, tag, text, xml
 from bridge.domain.documents.page import (
+    COLUMNS,
     Attendance,
     Block,
     Fact,
@@ -15,9 +16,10 @@ from bridge.domain.documents.page import (
     Remark,
     Speech,
     blocks,
-    presence,
+    columns,
+    rows,
 )
-from bridge.domain.documents.record import Language, Record, clock, iso, one_line
+from bridge.domain.documents.record import Language, Record, iso, one_line
 from bridge.text import say
 
 MEDIA_TYPE = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
@@ -88,17 +90,6 @@ def _speech(speech: Speech) -> str:
 
 
 def _table(block: Attendance, record: Record, language: Language) -> str:
-    keys = ("name", "account", "server", "presence", "talk_time")
-    rows = [
-        [
-            person.who.name,
-            person.who.user_id,
-            person.who.server,
-            presence(record, person, language),
-            clock(person.spoken_ms),
-        ]
-        for person in block.people
-    ]
     look = tag("w:tblLook", w__firstRow="1", w__firstColumn="0", w__noHBand="1", w__noVBand="1")
     properties = tag(
         "w:tblPr",
@@ -108,9 +99,10 @@ def _table(block: Attendance, record: Record, language: Language) -> str:
         + tag("w:tblCaption", w__val=say("document.participants", language))
         + tag("w:tblDescription", w__val=block.hint),
     )
-    grid = tag("w:tblGrid", tag("w:gridCol", w__w="1927") * len(keys))
-    head = _row([say(f"document.{key}", language) for key in keys], header=True)
-    return tag("w:tbl", properties + grid + head + "".join(_row(row) for row in rows))
+    grid = tag("w:tblGrid", tag("w:gridCol", w__w="1927") * len(COLUMNS))
+    head = _row(columns(language), header=True)
+    body = "".join(_row(row) for row in rows(record, block, language))
+    return tag("w:tbl", properties + grid + head + body)
 
 
 def _row(cells: list[str], *, header: bool = False) -> str:
@@ -123,7 +115,7 @@ def _row(cells: list[str], *, header: bool = False) -> str:
             tag(
                 "w:tc",
                 tag("w:tcPr", tag("w:tcW", w__w="1000", w__type="pct"))
-                + _paragraph(_run(one_line(cell), run), "Cell"),
+                + _paragraph(_run(cell, run), "Cell"),
             )
             for cell in cells
         ),

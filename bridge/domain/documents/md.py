@@ -11,6 +11,7 @@ from bridge.domain.documents.page import (
     Speech,
     blocks,
     presence,
+    voices,
 )
 from bridge.domain.documents.presence import Person
 from bridge.domain.documents.record import Language, Record, clock, one_line
@@ -38,7 +39,7 @@ def _block(block: Block, record: Record, language: Language) -> list[str]:
         case Remark(text):
             return [f"*{text}*"]
         case Attendance(_, people):
-            return [_person(record, person, language) for person in people]
+            return [line for person in people for line in _person(record, person, language)]
     return _speech(block, language)
 
 
@@ -48,7 +49,7 @@ def _speech(speech: Speech, language: Language) -> list[str]:
     return [_labelled(f"**{escaped(speech.name)}** [{speech.at}]{beside}", language) + said]
 
 
-def _person(record: Record, person: Person, language: Language) -> str:
+def _person(record: Record, person: Person, language: Language) -> list[str]:
     who = person.who
     account = f"`{_code(who.user_id)}`, {escaped(one_line(who.server))}"
     line = f"- {escaped(one_line(who.name))} ({account})"
@@ -58,7 +59,14 @@ def _person(record: Record, person: Person, language: Language) -> str:
         more.append(say("document.was_there", language, times=times))
     if person.spoken_ms:
         more.append(say("document.spoke", language, time=clock(person.spoken_ms)))
-    return _labelled(line, language) + say("document.then", language).join(more) if more else line
+    if more:
+        line = _labelled(line, language) + say("document.then", language).join(more)
+    return [line, *(_voice(*voice, language) for voice in voices(record, person, language))]
+
+
+def _voice(name: str, spoken_ms: int, language: Language) -> str:
+    spoke = say("document.spoke", language, time=clock(spoken_ms))
+    return _labelled(f"  - {escaped(name)}", language) + spoke
 
 
 def _labelled(label: str, language: Language) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bridge.domain.documents.archive import COUNTRIES, packed, tag, text, xml
 from bridge.domain.documents.page import (
+    COLUMNS,
     Attendance,
     Block,
     Fact,
@@ -15,9 +16,10 @@ from bridge.domain.documents.page import (
     Remark,
     Speech,
     blocks,
-    presence,
+    columns,
+    rows,
 )
-from bridge.domain.documents.record import Language, Record, clock, iso, one_line
+from bridge.domain.documents.record import Language, Record, iso, one_line
 from bridge.text import say
 
 MEDIA_TYPE = "application/vnd.oasis.opendocument.text"
@@ -103,29 +105,16 @@ def _part(said: str, spoken_in: str, spoken: dict[str, str]) -> str:
 
 
 def _table(block: Attendance, record: Record, language: Language) -> str:
-    keys = ("name", "account", "server", "presence", "talk_time")
-    head = _row([say(f"document.{key}", language) for key in keys], "Table_20_Heading")
-    rows = "".join(
-        _row(
-            [
-                person.who.name,
-                person.who.user_id,
-                person.who.server,
-                presence(record, person, language),
-                clock(person.spoken_ms),
-            ],
-            "Table_20_Contents",
-        )
-        for person in block.people
-    )
+    head = _row(columns(language), "Table_20_Heading")
+    body = "".join(_row(row, "Table_20_Contents") for row in rows(record, block, language))
     title = say("document.participants", language)
     return tag(
         "table:table",
         tag("table:title", text(title))
         + tag("table:desc", text(block.hint))
-        + tag("table:table-column", table__number_columns_repeated=str(len(keys)))
+        + tag("table:table-column", table__number_columns_repeated=str(len(COLUMNS)))
         + tag("table:table-header-rows", head)
-        + rows,
+        + body,
         table__name=title,
     )
 
@@ -136,7 +125,7 @@ def _row(cells: list[str], style: str) -> str:
         "".join(
             tag(
                 "table:table-cell",
-                _paragraph(text(one_line(cell)), style),
+                _paragraph(text(cell), style),
                 office__value_type="string",
             )
             for cell in cells

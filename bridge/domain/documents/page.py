@@ -7,7 +7,7 @@ from typing import Literal
 
 from bridge.domain.documents.presence import Person, people
 from bridge.domain.documents.record import Record, Written, clock, interruption, one_line
-from bridge.domain.transcript import Spoken, Turn, current, turns
+from bridge.domain.transcript import Spoken, Turn, current, label, turns
 from bridge.text import Language, say
 
 
@@ -90,6 +90,38 @@ def conversation(record: Record, language: Language) -> list[Speech | Remark]:
 def presence(record: Record, person: Person, language: Language) -> str:
     """When somebody was there: `09h00 à 09h20, 09h30 à 10h02`."""
     return ", ".join(record.hours(began, ended, language) for began, ended in person.stays)
+
+
+COLUMNS = ("name", "account", "server", "presence", "talk_time")
+
+
+def columns(language: Language) -> list[str]:
+    """Heads of the table of people."""
+    return [say(f"document.{key}", language) for key in COLUMNS]
+
+
+def rows(record: Record, block: Attendance, language: Language) -> list[list[str]]:
+    """Its rows: one a person, and below it one for each voice at their microphone."""
+    table = []
+    for person in block.people:
+        who = person.who
+        cells = [who.name, who.user_id, who.server, presence(record, person, language)]
+        table.append([one_line(cell) for cell in (*cells, clock(person.spoken_ms))])
+        for name, spoken_ms in voices(record, person, language):
+            table.append([name, one_line(who.user_id), one_line(who.server), "", clock(spoken_ms)])
+    return table
+
+
+def voices(record: Record, person: Person, language: Language) -> list[tuple[str, int]]:
+    """What the voices at somebody's microphone are called, and how long each spoke (ms)."""
+    who = person.who
+    return [
+        (
+            one_line(label(who.name, voice, record.voices.get((who.user_id, voice), ""), language)),
+            spoken_ms,
+        )
+        for voice, spoken_ms in person.voices
+    ]
 
 
 def _facts(record: Record, language: Language) -> list[Fact]:

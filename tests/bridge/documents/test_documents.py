@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import timedelta, timezone
 from pathlib import Path
 from typing import get_args
@@ -258,6 +259,12 @@ SHARED = record(
 
 def test_voices_corrections_and_chat_stand_in_the_page() -> None:
     text = markdown(SHARED, "en")
+    shared = replace(SHARED, participants=(ROOM,))
+    assert (
+        "- Salle 214 (`@salle:justice.example`, justice.example): spoke 0:04\n"
+        "  - Chloé Petit (Salle 214): spoke 0:03\n"
+        "  - Salle 214 – voice 2: spoke 0:01\n"
+    ) in markdown(shared, "en")
     assert "**Chloé Petit (Salle 214)** [0:00]: good morning \\<all\\>\n" in text
     assert "**Salle 214 – voice 2** [0:03] *(at the same time" not in text
     assert "**Salle 214 – voice 2** [0:03] *(corrected)*: merci\n" in text

@@ -118,6 +118,7 @@ def test_odt_is_read_by_another_library() -> None:
         ["Nom", "Compte", "Serveur", "Présence", "Temps de parole"],
         ["Anne <Martin>", ANNE.user_id, ANNE.server, "09h00 à 09h10", "0:02"],
         ["Salle 214", ROOM.user_id, ROOM.server, "", "0:02"],
+        ["Salle 214 – voix 1", ROOM.user_id, ROOM.server, "", "0:02"],
     ]
     said = [
         paragraph.inner_text
@@ -177,6 +178,7 @@ def test_docx_is_read_by_another_library() -> None:
         ["Nom", "Compte", "Serveur", "Présence", "Temps de parole"],
         ["Anne <Martin>", ANNE.user_id, ANNE.server, "09h00 à 09h10", "0:02"],
         ["Salle 214", ROOM.user_id, ROOM.server, "", "0:02"],
+        ["Salle 214 – voix 1", ROOM.user_id, ROOM.server, "", "0:02"],
     ]
 
 
