@@ -174,6 +174,12 @@ class Ledger(Saying):
         """The event that the call's thread hangs below, '' where it is not sent yet."""
         return await self.stores.outbox.event_id(timeline.root_txn(c), self.conn) or ""
 
+    async def papers_waiting(self) -> int:
+        """How many documents this room has asked for that are not in it yet."""
+        errands = await self.stores.errands.of_room(self.room_id, self.conn)
+        asked = sum(len(e.content["forms"]) for e in errands if e.kind == "export")
+        return asked + await self.stores.outbox.files_waiting(self.room_id, self.conn)
+
     async def is_summing_up(self, c: Conference) -> bool:
         """Whether a model is at work on this call."""
         errands = await self.stores.errands.of_room(self.room_id, self.conn)

@@ -32,6 +32,8 @@ _BETWEEN = frozenset({"with", "avec", "the", "le", "la", "les", "and", "et", "en
 _WITHOUT_WORDS: frozenset[DocumentForm] = frozenset({"csv"})
 """Forms that say something of a call in which nothing was said."""
 _DEFAULT: DocumentForm = "odt"
+MOST_WAITING = 24
+"""Documents of a room that may wait to be sent: nobody fills the bridge's disk by asking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ async def _export(asking: Asking, c: Conference, asked: Wanted) -> None:
     forms = asked.forms if said else [form for form in asked.forms if form in _WITHOUT_WORDS]
     if not forms:
         asking.say("export.empty")
+    elif await ledger.papers_waiting() + len(forms) > MOST_WAITING:
+        asking.say("export.waiting")
     elif asked.chat:
         await asking.errand(
             "export",

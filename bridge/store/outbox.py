@@ -109,6 +109,16 @@ class Outbox:
         )
         return [row["room_id"] for row in rows]
 
+    async def files_waiting(self, room_id: str, conn: Connection) -> int:
+        """How many files a room still has to be sent."""
+        return int(
+            await conn.fetchval(
+                "SELECT COUNT(*) FROM outbox"
+                " WHERE room_id = $1 AND kind = 'file' AND state = 'waiting'",
+                room_id,
+            )
+        )
+
     async def waiting(self) -> int:
         """How many rows wait, for the metrics."""
         return int(await self._db.fetchval("SELECT COUNT(*) FROM outbox WHERE state = 'waiting'"))

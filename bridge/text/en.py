@@ -183,6 +183,9 @@ SENTENCES: dict[str, str] = {
     "export.empty": (
         "Nothing was transcribed in this call; {prefix} export csv gives the attendance."
     ),
+    "export.waiting": (
+        "Several documents are already waiting to be posted here: ask again when they are."
+    ),
     "export.argument": (
         "I do not know “{word}”. Type {prefix} export and a form: {forms}; add “with chat” for "
         "the messages written during the call."

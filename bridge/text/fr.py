@@ -193,6 +193,9 @@ SENTENCES: dict[str, str] = {
     "export.empty": (
         "Rien n’a été transcrit pendant cet appel ; {prefix} export csv donne la présence."
     ),
+    "export.waiting": (
+        "Plusieurs documents attendent déjà d’être postés ici : redemandez quand ils y seront."
+    ),
     "export.argument": (
         "Je ne connais pas « {word} ». Tapez {prefix} export et une forme : {forms} ; ajoutez "
         "« avec le tchat » pour les messages écrits pendant l’appel."

@@ -11,6 +11,7 @@ import pytest
 
 from bridge.crypto import Undecryptable
 from bridge.matrix.client import Unreachable
+from bridge.rooms import requests_record
 from bridge.rooms.requests_record import Wanted, wanted
 from bridge.store.inbox import NewEntry
 from bridge.upkeep import chat
@@ -110,6 +111,21 @@ async def test_nothing_said_is_attendance_alone(world: World) -> None:
     await world.say(ALICE, "!visio exporter pdf")
     assert "Je ne connais pas « pdf »" in (await world.bodies())[-1]
     assert len(await exported(world)) == 1
+
+
+async def test_nobody_fills_the_disk_by_asking(world: World) -> None:
+    await a_call(world, "hello")
+    for _ in range(requests_record.MOST_WAITING + 5):
+        await world.say(ALICE, "!visio export md with chat")
+        await world.say(BOB, "!visio export md srt")
+    waiting = [e for e in await world.stores.errands.of_room(ROOM) if e.kind == "export"]
+    assert len(waiting) + len(await exported(world)) <= requests_record.MOST_WAITING
+    assert (await world.bodies())[-1].startswith("Several documents are already waiting")
+    await world.stores.db.execute("UPDATE outbox SET state = 'sent' WHERE kind = 'file'")
+    await world.stores.db.execute("DELETE FROM errand")
+    before = len(await exported(world))
+    await world.say(BOB, "!visio export md")
+    assert len(await exported(world)) == before + 1
 
 
 def message(at_ms: int, sender: str, body: str, **more: Any) -> dict[str, Any]:
