@@ -64,6 +64,7 @@ from bridge.upkeep.model import Model, open_model
 from bridge.upkeep.moderation import Hands, OtherSites
 from bridge.upkeep.own_key import OwnKey
 from bridge.upkeep.reconcile import Reconciler
+from bridge.upkeep.retention import Retention
 from bridge.upkeep.shredding import Shredding
 from bridge.upkeep.sites import Sites
 from bridge.upkeep.summaries import Summaries
@@ -109,6 +110,7 @@ class Bridge:
     sites: Sites
     leaves: Leaves
     shredding: Shredding
+    retention: Retention
     janitor: Janitor
     indexing: Indexing
     alias_rooms: AliasRooms
@@ -135,6 +137,7 @@ class Bridge:
             self.sites.run(),
             self.leaves.run(),
             self.shredding.run(),
+            self.retention.run(),
             self.janitor.run(),
             self.indexing.run(),
             self.alias_rooms.run(),
@@ -308,6 +311,7 @@ def _wired(
         sites=sites,
         leaves=leaves,
         shredding=Shredding(stores.db, stores.redactions),
+        retention=Retention(house, stores, take=rooms.take),
         alias_rooms=alias_rooms,
         janitor=Janitor(house, stores, media, take=rooms.take),
         indexing=Indexing(stores.search),

@@ -166,6 +166,32 @@ def _export(arguments: argparse.Namespace) -> int:
     return 0
 
 
+# requests of one person
+
+
+def _person_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=("export", "erase"))
+    parser.add_argument("user_id", metavar="@NAME:SERVER")
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--room", default="", metavar="'!ID'", help="in this room alone")
+    parser.add_argument("--dry-run", action="store_true", help="erase: say where, change nothing")
+
+
+def _person(arguments: argparse.Namespace) -> int:
+    from bridge.rooms import person
+
+    settings = config.load(arguments.config)
+    if arguments.what == "export":
+        found = asyncio.run(person.export(settings, arguments.user_id, room=arguments.room))
+        sys.stdout.write(found.decode())
+        return 0
+    rooms = asyncio.run(
+        person.erase(settings, arguments.user_id, room=arguments.room, dry_run=arguments.dry_run)
+    )
+    sys.stdout.writelines(f"{room}\n" for room in rooms)
+    return 0
+
+
 # files an administrator starts from
 
 
@@ -204,6 +230,12 @@ _COMMANDS = (
         "check the whole path of a call, and say what to change where",
         _doctor_arguments,
         _doctor,
+    ),
+    Command(
+        "person",
+        "export or erase what was written down of one person",
+        _person_arguments,
+        _person,
     ),
     Command("export", "write the record of a call into a file", _export_arguments, _export),
     Command(

@@ -199,6 +199,15 @@ class Transcripts:
         "Who reads transcripts on the page: the room's members (newcomers as far as the room's\n"
         "history is visible to them); members_then: also who left since and was in the room then.",
     )
+    retention_days: int = _setting(
+        0,
+        "After so many days transcripts are deleted: messages, documents, and what this bridge\n"
+        "keeps. 0: never. A room's own wish `retention_days` stands above it.",
+    )
+    retention_days_max: int = _setting(
+        0,
+        "No room keeps transcripts longer than this, whatever it wishes. 0: no such limit.",
+    )
     encrypted_rooms_in_page: bool = _setting(
         False,
         "true: the page also shows, finds and hands out what was said in encrypted rooms. Whoever\n"

@@ -87,6 +87,8 @@ class Conference:
     """Who was let in from the lobby."""
     knocked: tuple[str, ...] = ()
     """Who waits, or waited, in the lobby: each is said once."""
+    expired: bool = False
+    """What was said is kept no longer: the room's retention."""
     withheld: tuple[str, ...] = ()
     """Forms of documents that somebody removed: they are not made again."""
     joint: Joint | None = None

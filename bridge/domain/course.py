@@ -208,10 +208,12 @@ def _interrupted(c: Conference, event: Interrupted, now_ms: int) -> Step:
 def _changed(c: Conference, event: RecordChanged, now_ms: int) -> Conference:
     if event.withheld:
         return replace(c, withheld=tuple(dict.fromkeys((*c.withheld, *event.withheld))))
-    changed = replace(c, utterances=max(0, c.utterances - event.deleted))
-    if event.deleted:
+    left = max(0, c.utterances - event.deleted)
+    changed = replace(c, utterances=left, expired=c.expired or event.expired)
+    if event.deleted or changed.expired != c.expired:
         changed = showing.card_soon(changed, now_ms)
-    return ending.again(changed, now_ms) if c.phase == "ended" else changed
+    again = c.phase == "ended" and not changed.expired
+    return ending.again(changed, now_ms) if again else changed
 
 
 def _scribe_failed(c: Conference, reason: str) -> Step:

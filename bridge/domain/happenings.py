@@ -151,11 +151,12 @@ class RecordChanged:
     """What the record says is not what was said any more: corrected, named, or deleted.
 
     `deleted`: so many utterances less. `withheld`: forms of documents that somebody removed, and
-    that are not made again.
+    that are not made again. `expired`: the room keeps it no longer, no document is made again.
     """
 
     deleted: int = 0
     withheld: tuple[str, ...] = ()
+    expired: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,7 +86,9 @@ def _record(c: Conference, place: Place) -> list[str]:
         _took_part(c) if c.people else say("card.no_one_came", language),
         *_rung(c),
     ]
-    if c.said:
+    if c.expired:
+        lines.append(say("card.expired", language))
+    elif c.said:
         spoken = text.utterances(c.said, language)
         lines.append(say("card.recorded", language, utterances=spoken))
     return lines

@@ -28,6 +28,8 @@ JOIN_RULES = "m.room.join_rules"
 HISTORY_VISIBILITY = "m.room.history_visibility"
 GUEST_ACCESS = "m.room.guest_access"
 ENCRYPTED = "m.room.encrypted"
+RETENTION = "m.room.retention"
+"""State: how long the room's messages are kept (MSC1763)."""
 REACTION = "m.reaction"
 
 OLM = "m.olm.v1.curve25519-aes-sha2"

@@ -126,6 +126,10 @@ class Conductor:
             case wire.Redacted():
                 memberships.redacted(ledger, told)
                 await forgetting.redacted(ledger, told)
+            case news.Expired(conference=conference):
+                await forgetting.expire(ledger, conference)
+            case news.Erase(user_id=user_id):
+                await forgetting.erase(ledger, user_id)
             case news.Ghost(event_id=event_id):
                 memberships.clear(ledger, event_id)
             case news.Heard():

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from bridge.domain import wish
+from bridge.domain import keeping, wish
 from bridge.domain.entry import Room
 from bridge.domain.policy import Power
 from bridge.domain.wish import Wish
@@ -40,6 +40,8 @@ class Facts:
     """Other sites' bots that are joined: server name -> Matrix id."""
     slot: Literal["", "open", "closed"] = ""
     """The slot event of the room's call (MSC4143), where there is one."""
+    lifetime_ms: int = 0
+    """How long the room's messages are kept (m.room.retention), 0 where it does not say."""
     mapped: tuple[str, ...] = ()
     """What was done once to make this a room for calls (mapping.py)."""
 
@@ -68,6 +70,16 @@ class Facts:
     def asks_for(self, what: str) -> bool:
         """Whether the room's own event, and not a default, asks for captions or a transcript."""
         return self.wish.get(what) is True
+
+    def keep_ms(self, *, days: int, most_days: int) -> int | None:
+        """How long what was said here is kept; `days`, `most_days`: the administrator's."""
+        wished = self.wish.get("retention_days")
+        return keeping.keep_ms(
+            wished_days=wished if type(wished) is int and wished >= 1 else None,
+            days=days,
+            most_days=most_days,
+            lifetime_ms=self.lifetime_ms,
+        )
 
     def display_name(self, user_id: str) -> str:
         """A person's name; without one, their id's own part."""
@@ -123,6 +135,10 @@ class Facts:
             case wire.TOMBSTONE:
                 # A redacted one is an empty one: the room goes on.
                 return replace(self, closed=isinstance(content.get("replacement_room"), str))
+            case wire.RETENTION:
+                most = content.get("max_lifetime")
+                whole = isinstance(most, int) and not isinstance(most, bool)
+                return replace(self, lifetime_ms=max(0, int(most or 0)) if whole else 0)
             case wire.ROOM_NAME:
                 name = content.get("name")
                 return replace(self, name=name[:200] if isinstance(name, str) else "")

@@ -26,6 +26,8 @@ from bridge.store.utterances import Utterance
 
 log = logging.getLogger(__name__)
 
+STEP = 50
+"""Utterances of an old record that one entry deletes."""
 TOLD = 50
 """Segments that another bridge is told of at once."""
 
@@ -78,6 +80,46 @@ async def peer_forgot(ledger: Ledger, told: news.Forgotten) -> None:
             await ledger.apply(conference, taken)
             conference = ledger.conference(conference.id) or conference
         await _record_again(ledger, conference, RecordChanged())
+
+
+async def expire(ledger: Ledger, name: str) -> None:
+    """One step of deleting an old record: STEP utterances, and with the last of them the rest."""
+    conference = await ledger.recall(name)
+    if conference is None or conference.phase == "running":
+        return
+    if not conference.expired:
+        await ledger.apply(conference, RecordChanged(expired=True))
+    said = await ledger.stores.utterances.of_conference(name, ledger.conn)
+    segments = [u.segment for u in said if await _has_words(ledger, u)]
+    await forget(ledger, segments[:STEP], by="", why="retention")
+    if len(segments) > STEP:
+        return
+    await documents_back(ledger, ledger.conference(name) or conference)
+    await ledger.stores.peer_utterances.delete(ledger.conn, name)
+    await ledger.stores.utterances.delete(ledger.conn, name)
+    await ledger.stores.meetings.delete(ledger.conn, name)
+    await _log(ledger, name, "meeting", [], "", "retention")
+
+
+async def erase(ledger: Ledger, user_id: str) -> int:
+    """Delete what was written down of one person in the room; how much it was.
+
+    Copies of what they said at other sites go, too; their own bridge has to erase the rest.
+    """
+    stores, conn = ledger.stores, ledger.conn
+    said = await stores.utterances.of_speaker(conn, user_id, ledger.room_id)
+    count = await forget(ledger, [u.segment for u in said], by=user_id, why="person")
+    copies = await stores.peer_utterances.of_speaker(conn, user_id, ledger.room_id)
+    for name in dict.fromkeys(copy.conference for copy in copies):
+        theirs = [copy for copy in copies if copy.conference == name]
+        for copy in theirs:
+            await stores.peer_utterances.empty(conn, name, copy.site, [copy.segment])
+        segments = list(dict.fromkeys(copy.segment for copy in theirs))
+        await _log(ledger, name, "peer_utterance", segments, user_id, "person")
+        conference = await ledger.recall(name)
+        if conference is not None:
+            await _record_again(ledger, conference, RecordChanged())
+    return count
 
 
 async def documents_back(ledger: Ledger, conference: Conference) -> None:

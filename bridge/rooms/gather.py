@@ -79,6 +79,8 @@ News = (
     | news.CameBack
     | news.Reread
     | news.Ghost
+    | news.Expired
+    | news.Erase
     | news.Heard
     | news.Interrupted
     | news.SessionChanged

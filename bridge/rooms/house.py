@@ -96,6 +96,9 @@ class House:
     rules: Rules
     entry: entry.Rules
     allow_servers: tuple[str, ...]
+    retention_days: int = 0
+    """After how many days transcripts are deleted, 0: never."""
+    retention_days_max: int = 0
     zone: tzinfo = UTC
     """Of the hours that people read."""
     documents: tuple[DocumentForm, ...] = ()
@@ -140,6 +143,8 @@ class House:
                 listen_only=tuple(settings.federation.listen_only_servers),
             ),
             allow_servers=tuple(settings.federation.allow_servers),
+            retention_days=settings.transcripts.retention_days,
+            retention_days_max=settings.transcripts.retention_days_max,
             documents=tuple(dict.fromkeys(settings.transcripts.documents)),
             summary_model=settings.summary.model if settings.summary.url else "",
             engines=tuple(settings.scribe.engines),

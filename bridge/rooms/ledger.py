@@ -417,7 +417,9 @@ class Ledger(Saying):
         """What the snapshot will forget: the conferences that are over and have a record."""
         for c in self.conferences:
             recorded = c.phase != "running" and (c.spans or c.said)
-            if recorded and c not in self._stored_conferences:
+            # What has expired is forgotten for good.
+            gone = c.expired and await self.stores.meetings.get(c.id, self.conn) is None
+            if recorded and not gone and c not in self._stored_conferences:
                 root = await self.stores.outbox.event_id(timeline.root_txn(c), self.conn)
                 meeting = record.meeting(c, room_name=self.facts.name, root=root)
                 await self.stores.meetings.put(self.conn, meeting)

@@ -110,6 +110,20 @@ class Ghost:
     event_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """A conference's record is older than its room keeps it (the retention says so)."""
+
+    conference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """Everything that was written down of a person in the room is to go (an administrator)."""
+
+    user_id: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
     """A final segment. Times are milliseconds since the conference's start.
@@ -189,7 +203,20 @@ class Forgotten:
 
 
 PeerNews = Peers | ShareTaken | PutOut | Unread | Forgotten
-MediaNews = Joined | Left | Finished | Closed | Gone | Due | Knocked | CameBack | Reread | Ghost
+MediaNews = (
+    Joined
+    | Left
+    | Finished
+    | Closed
+    | Gone
+    | Due
+    | Knocked
+    | CameBack
+    | Reread
+    | Ghost
+    | Expired
+    | Erase
+)
 ScribeNews = Heard | Interrupted | SessionChanged
 
 
@@ -222,6 +249,10 @@ def media(payload: Mapping[str, Any]) -> MediaNews | None:
                 _text(payload, "event_id", may_be_empty=True),
                 _text(payload, "site", may_be_empty=True),
             )
+        case "colloque.expired":
+            return Expired(_text(payload, "conference"))
+        case "colloque.erase":
+            return Erase(_text(payload, "user_id"))
         case "colloque.reread":
             return Reread()
         case "colloque.ghost":
@@ -332,6 +363,18 @@ def came_back(room_id: str, told: CameBack) -> NewEntry:
     """Entry for what became of an errand."""
     payload = {"event": "colloque.errand", **dataclasses.asdict(told)}
     return NewEntry(room_id, "media", f"errand:{told.errand}:{told.outcome}", payload)
+
+
+def expired(room_id: str, conference: str, at_ms: int) -> NewEntry:
+    """Entry for a step of deleting an old record."""
+    payload = {"event": "colloque.expired", "conference": conference}
+    return NewEntry(room_id, "media", f"expired:{conference}:{at_ms}", payload)
+
+
+def erase(room_id: str, user_id: str, at_ms: int) -> NewEntry:
+    """Entry that has one person's words of a room deleted."""
+    payload = {"event": "colloque.erase", "user_id": user_id}
+    return NewEntry(room_id, "media", f"erase:{room_id}:{user_id}:{at_ms}", payload)
 
 
 def reread(room_id: str, at_ms: int) -> NewEntry:

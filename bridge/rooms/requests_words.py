@@ -243,11 +243,9 @@ async def _name(asking: Asking, conference: Conference, spoken: Utterance, name:
 
 async def _delete_mine(asking: Asking) -> None:
     ledger, by = asking.ledger, asking.message.sender
-    said = await ledger.stores.utterances.of_speaker(ledger.conn, by, ledger.room_id)
-    segments = list(dict.fromkeys(utterance.segment for utterance in said))
-    await forgetting.forget(ledger, segments, by=by, why="person")
-    if segments or not asking.silent:
-        _answer(asking, "my_words.deleted" if segments else "my_words.none", count=len(segments))
+    count = await forgetting.erase(ledger, by)
+    if count or not asking.silent:
+        _answer(asking, "my_words.deleted" if count else "my_words.none", count=count)
 
 
 async def _export_mine(asking: Asking) -> None:

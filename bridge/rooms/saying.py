@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from bridge.domain import wish
+from bridge.domain import keeping, wish
 from bridge.domain.conference import Conference
 from bridge.domain.wish import Wish
 from bridge.matrix import calling, timeline, wire
@@ -98,8 +98,10 @@ class Saying:
     @property
     def retention_days(self) -> int | None:
         """After how many days the room's transcripts are deleted, where it or we have said so."""
-        days = self.facts.wish.get("retention_days")
-        return days if type(days) is int and days >= 1 else None
+        kept_ms = self.facts.keep_ms(
+            days=self.house.retention_days, most_days=self.house.retention_days_max
+        )
+        return None if kept_ms is None else max(1, round(kept_ms / keeping.DAY_MS))
 
     def write_wish(self, wanted: Wish) -> None:
         """Change the room's wish: here at once, and in the room where it lets the bot."""

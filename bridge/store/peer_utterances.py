@@ -54,6 +54,10 @@ class PeerUtterances:
                 segment,
             )
 
+    async def delete(self, conn: Connection, conference: str) -> None:
+        """Delete everything of a conference."""
+        await conn.execute("DELETE FROM peer_utterance WHERE conference = $1", conference)
+
     async def of_speaker(
         self, conn: Connection, speaker: str, room_id: str = ""
     ) -> list[PeerUtterance]:

@@ -79,6 +79,21 @@ class Utterances:
         )
         await self.put(conn, tombstone)
 
+    async def delete(self, conn: Connection, conference: str) -> None:
+        """Delete everything of a conference, that it was deleted too."""
+        await conn.execute("DELETE FROM utterance WHERE conference = $1", conference)
+
+    async def rooms_of(self, speaker: str) -> list[str]:
+        """Rooms where something of somebody was written down, here or at another site."""
+        rows = await self._db.fetch(
+            "SELECT DISTINCT room_id FROM utterance WHERE speaker = $1 AND text <> ''"
+            " UNION SELECT DISTINCT m.room_id FROM peer_utterance p"
+            " JOIN meeting m ON m.conference = p.conference"
+            " WHERE p.speaker = $1 AND p.text <> ''",
+            speaker,
+        )
+        return sorted(row["room_id"] for row in rows)
+
     async def of_speaker(
         self, conn: Connection, speaker: str, room_id: str = ""
     ) -> list[Utterance]:

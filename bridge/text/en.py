@@ -45,6 +45,7 @@ SENTENCES: dict[str, str] = {
     "card.transcript": "Transcript: {state}",
     "card.transcript_notice": "What is said is transcribed in the thread below.",
     "card.recorded": "Transcript in the thread: {utterances}",
+    "card.expired": "The transcript was deleted: the time for which this room keeps it is over.",
     "card.more": "{names} and {count} more",
     **DOCUMENTS,
     **SUMMARY,

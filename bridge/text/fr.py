@@ -45,6 +45,9 @@ SENTENCES: dict[str, str] = {
     "card.transcript": "Transcription : {state}",
     "card.transcript_notice": "Ce qui est dit est transcrit dans le fil ci-dessous.",
     "card.recorded": "Transcription dans le fil : {utterances}",
+    "card.expired": (
+        "La transcription a été supprimée : la durée pendant laquelle ce salon la garde est passée."
+    ),
     "card.more": "{names} et {count} autres",
     **DOCUMENTS,
     **SUMMARY,

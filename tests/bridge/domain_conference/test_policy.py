@@ -9,7 +9,10 @@ import pytest
 from bridge.domain.policy import (
     Power,
     may_change_wish,
+    may_correct,
+    may_delete,
     may_moderate,
+    may_name_voices,
     may_stop,
     server_admitted,
 )
@@ -175,3 +178,26 @@ def test_inviting_and_calling(
 )
 def test_admitted_servers(server: str, allowed: list[str], admitted: bool) -> None:
     assert server_admitted(server, allowed, "a") is admitted
+
+
+@pytest.mark.parametrize(
+    ("user", "corrects", "deletes", "names"),
+    [
+        ("@speaker:a", True, True, True),
+        ("@starter:a", True, False, True),
+        ("@mod:a", True, True, True),
+        ("@half:a", True, False, True),
+        ("@there:a", False, False, True),
+        ("@other:a", False, False, False),
+    ],
+)
+def test_who_may_change_what_was_written_down(
+    user: str, corrects: bool, deletes: bool, names: bool
+) -> None:
+    levels = {"users": {"@mod:a": 60, "@half:a": 50}, "redact": 60}
+    speaker, started_by, present = "@speaker:a", "@starter:a", ["@there:a"]
+    own = power(levels)
+    assert may_correct(user, speaker=speaker, started_by=started_by, power=own) is corrects
+    assert may_delete(user, speaker=speaker, power=own) is deletes
+    may = may_name_voices(user, speaker=speaker, started_by=started_by, present=present, power=own)
+    assert may is names
