@@ -279,6 +279,8 @@ def _wired(
         entrance=Entrance(house, stores, homeserver, take=rooms.take),
         leaves=leaves,
         registry=REGISTRY,
+        # Who opted out is known to the scribe by this identity before they can speak.
+        on_grant=lambda room_id: reconciler.wake([room_id]),
     )
     supervisor = Supervisor(
         programs(settings, key), settings.path(settings.data_dir), registry=REGISTRY

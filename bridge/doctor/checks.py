@@ -5,6 +5,7 @@ from __future__ import annotations
 from bridge.doctor import (
     configuration,
     doors,
+    engines,
     federation,
     finding_us,
     homeserver,
@@ -79,6 +80,7 @@ CHECKS: tuple[Check[Visit], ...] = (
         patience_s=20,
     ),
     Check("scribe.ready", parts.scribe, ("bridge.web",)),
+    Check("scribe.engines", engines.engines, ("config.readable",), patience_s=20),
 )
 
 FROM_OUTSIDE = frozenset(

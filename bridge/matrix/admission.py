@@ -156,8 +156,10 @@ class Admission:
         entrance: Entrance,
         leaves: LeaveTaker,
         registry: CollectorRegistry,
+        on_grant: Callable[[str], None] = lambda room_id: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`on_grant`: called with the room before a token is given for its call."""
         self._settings = settings
         self._key = key
         self._homeserver = homeserver
@@ -165,6 +167,7 @@ class Admission:
         self._media = media
         self._entrance = entrance
         self._leaves = leaves
+        self._on_grant = on_grant
         self._clock = clock
         self._limit = RateLimit(_USER_RATE)
         self._names: Recent[tuple[str, str], str] = Recent(5000)
@@ -229,6 +232,7 @@ class Admission:
         room = media_room(ask.room_id, ask.slot_id)
         await self._ensure_room(room, now)
         await self._grant(ask, room, now)
+        self._on_grant(ask.room_id)
         name = await self._name(ask, now)
         jwt = call_token(
             self._key,

@@ -42,8 +42,13 @@ class Transcriptions:
     headers: dict[str, str] = field(default_factory=dict)
     answer: Callable[[Asked], Any] | None = None
     url: str = ""
+    status: int = 0
+    """Answered to whatever is no transcription."""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        if request.content_type != "multipart/form-data":  # as the doctor asks
+            ours = request.headers.get("Authorization", "") == f"Bearer {self.key}"
+            return web.json_response({}, status=self.status or (400 if ours else 401))
         asked = await _read(request)
         self.asked.append(asked)
         if asked.key != f"Bearer {self.key}":

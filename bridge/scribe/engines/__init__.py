@@ -96,9 +96,9 @@ class EngineDown(Exception):
     """
 
 
-REASONS = ("refused", "timeout", "lost", "busy", "key", "protocol")
+REASONS = ("refused", "timeout", "lost", "busy", "key", "protocol", "model")
 """No connection; no answer in time; an answer broken off; no free channel; a key that is not
-accepted; an answer that is none."""
+accepted; an answer that is none; a model that is not there."""
 
 
 class Stream(Protocol):

@@ -15,6 +15,7 @@ from bridge.scribe.engines.openai import Dialect as Shape
 from bridge.scribe.engines.openai import OpenAi
 from bridge.scribe.engines.pocketsphinx import PocketSphinx
 from bridge.scribe.engines.realtime import Dialect, Realtime
+from bridge.scribe.engines.whisper import Whisper
 
 
 def recognizer(engines: Sequence[Engine], *, workers: int = 2) -> Choice:
@@ -47,9 +48,7 @@ def transcribers(engines: Sequence[Engine]) -> list[After]:
 
 
 def _for_after(engine: Engine) -> Transcriber:
-    if engine.engine == "openai":
-        return _openai(engine)
-    raise ConfigError(f"the engine `{engine.engine}` cannot write after calls in this version")
+    return Whisper(engine.model_dir) if engine.engine == "whisper" else _openai(engine)
 
 
 def _built(engine: Engine, workers: int) -> Recognizer:
@@ -61,9 +60,7 @@ def _built(engine: Engine, workers: int) -> Recognizer:
     if engine.engine == "realtime":
         dialect: Dialect = "openai" if engine.dialect == "openai" else "vllm"
         return Realtime(engine.url, key, model=engine.model, dialect=dialect)
-    if engine.engine == "openai":
-        return _openai(engine)
-    raise ConfigError(f"the engine `{engine.engine}` cannot write during calls in this version")
+    return Whisper(engine.model_dir) if engine.engine == "whisper" else _openai(engine)
 
 
 def _openai(engine: Engine) -> OpenAi:

@@ -12,8 +12,6 @@ import io
 import logging
 import random
 import wave
-from collections import deque
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,16 +23,13 @@ from bridge.scribe.engines import (
     RATE,
     Capability,
     EngineDown,
-    Event,
-    Final,
-    Gap,
     Stream,
     Word,
     primary,
 )
-from bridge.scribe.engines.backlog import Backlog
 from bridge.scribe.engines.parts import parts
 from bridge.scribe.engines.verbose import Unreadable, words_of
+from bridge.scribe.engines.whole import Unheard, Utterances
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +55,6 @@ class Patience:
     pause_s: float = 0.5
     """Before the second attempt; doubled each time, and up to half as much again by chance."""
     longest_pause_s: float = 20.0
-
-
-class Refused(Exception):
-    """The server says that this audio is none (400, 413, 422): a gap, and no failure of its own."""
 
 
 class OpenAi:
@@ -111,14 +102,14 @@ class OpenAi:
         for start, part in parts(pcm):
             try:
                 words = await self.ask(part, language, self._patience.after_s)
-            except Refused:
+            except Unheard:
                 log.warning("%s cannot read a part of a recording", self.capability.name)
                 continue
             heard += [Word(w.text, start + w.start, start + w.end) for w in words]
         return heard
 
     async def ask(self, pcm: bytes, language: str, seconds: float) -> list[Word]:
-        """One request, and the attempts it takes. Raises EngineDown and Refused."""
+        """One request, and the attempts it takes. Raises EngineDown and Unheard."""
         pause = self._patience.pause_s
         for attempt in range(1, TRIES + 1):
             try:
@@ -177,7 +168,7 @@ class OpenAi:
         if status in {401, 403}:
             raise EngineDown("key")
         if status in {400, 413, 422}:
-            raise Refused
+            raise Unheard
         if status in MAY_PASS:
             busy = status in {429, 503}
             raise _Again("busy" if busy else "lost", _seconds(headers.get("Retry-After")))
@@ -197,65 +188,6 @@ class OpenAi:
     def live_s(self) -> float:
         """Seconds one utterance may take."""
         return self._patience.live_s
-
-
-class Utterances:
-    """A `Stream` of whole utterances: each is one request, and they are answered in order."""
-
-    def __init__(self, engine: OpenAi, language: str) -> None:
-        self._engine = engine
-        self._language = language
-        self._wake = asyncio.Event()
-        self._backlog = Backlog(self._wake.set)
-        self._events: deque[Event] = deque()
-        self._failure: EngineDown | None = None
-        self._over = asyncio.Event()
-
-    def push(self, pcm: bytes, start: int) -> None:
-        self._backlog.push(pcm, start)
-
-    def end(self) -> None:
-        self._backlog.end()
-
-    async def close(self) -> None:
-        await self._backlog.close()
-        self._wake.set()
-
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        async for event in self._backlog:
-            yield event
-        if self._failure is not None:
-            raise self._failure
-
-    async def run(self) -> None:
-        """Ask until closed and answered, or until the engine is down."""
-        try:
-            while not self._backlog.finished:
-                self._wake.clear()
-                head = self._backlog.head
-                if head is not None and head.waiting:
-                    # Nothing is too slow as long as it is still being said.
-                    self._backlog.take(len(head.waiting))
-                elif head is not None and head.ended:
-                    self._backlog.answered(await self._ask(head.start, bytes(head.sent)))
-                else:
-                    await self._wake.wait()
-        except EngineDown as error:
-            self._failure = error
-        except Exception:  # a task's top level: one broken stream must not end the others
-            log.exception("%s: a stream broke", self._engine.capability.name)
-            self._failure = EngineDown("protocol")
-        finally:
-            self._backlog.abandon()
-
-    async def _ask(self, start: int, pcm: bytes) -> Final:
-        try:
-            words = await self._engine.ask(pcm, self._language, self._engine.live_s)
-        except Refused:
-            self._backlog.gap(Gap(start, start + len(pcm) // 2))
-            words = []
-        at = tuple(Word(w.text, start + w.start, start + w.end) for w in words)
-        return Final(start, at)
 
 
 class _Again(Exception):

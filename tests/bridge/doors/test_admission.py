@@ -167,6 +167,18 @@ async def test_a_member_is_admitted_and_the_grant_is_stored_first(world: World) 
     assert admitted.jwt not in repr(admitted)
 
 
+async def test_the_room_is_looked_at_before_a_token_is_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(world.admission, "_on_grant", told.append)
+    await world.ask()
+    world.members.joined.clear()
+    with pytest.raises(Refused):
+        await world.ask()
+    assert told == [ROOM], "and not for whoever gets none"
+
+
 async def test_a_sticky_member_gets_the_hashed_identity(world: World) -> None:
     admitted = await world.ask(member_id="m1")
     assert claims(admitted)["sub"] == hashed_identity(ALICE, "DEV", "m1")
