@@ -35,6 +35,7 @@ from bridge.dev.layout import SitePlan, write_config
 from bridge.dev.person import Person
 from bridge.dev.speech import RATE
 from bridge.matrix.wire import UTTERANCE
+from bridge.scribe.participant import ASKS
 from tests.support.moshi_server import KEY, MoshiServer
 from tests.support.spoken_words import Script, Turn, turn
 
@@ -166,6 +167,7 @@ async def _meeting(instance: Instance, turns: list[Turn], server: MoshiServer) -
         two = await stack.enter_async_context(Caller.in_call(bob, service, room))
         screen = await stack.enter_async_context(Viewer.in_call(carol, service, room))
         assert isinstance(screen, Viewer)
+        await screen.room.local_participant.set_attributes({ASKS: "interim"})
         microphones = [Microphone(one), Microphone(two)]
         tasks += [asyncio.create_task(microphone.run()) for microphone in microphones]
         await one.listened_to()

@@ -17,6 +17,8 @@ from tests.support.moshi_server import RATE as WIRE_RATE
 SLOT_S = 0.01
 LOUD = 0.01
 """Root mean square of a slot of 10 ms that counts as voice."""
+SOFT_SLOTS, AFTER_SLOTS = 15, 8
+"""Voice that may be missing at the end of a turn, and the silence after which it is believed."""
 TURN_SLOTS = 60
 """Silence of 0.6 s ends a turn."""
 
@@ -107,14 +109,14 @@ class ScriptHearing:
                 self._words, self._slots = self._script.begins(), 0
             self._silent = 0 if loud else self._silent + 1
             self._slots += loud
-        # The voice of a call is a little softer than flite's: silence tells the rest.
-        over = self._silent > TURN_SLOTS // 3
+        # A codec takes the softest of a voice away: silence tells that the last word is over.
+        over = self._silent >= (AFTER_SLOTS if self._near() else TURN_SLOTS - 5)
         heard = []
-        while self._words and (self._slots >= self._words[0][2] or (over and self._near())):
+        while self._words and (self._slots >= self._words[0][2] or over):
             text, start, end = self._words.pop(0)
             length = round((end - start) * SLOT_S * PER_S)
             heard.append(Heard(text, max(0, number - length), number))
         return heard
 
     def _near(self) -> bool:
-        return self._slots > 0 and self._words[-1][2] - self._slots < self._words[-1][2] // 5
+        return bool(self._words) and self._words[-1][2] - self._slots <= SOFT_SLOTS

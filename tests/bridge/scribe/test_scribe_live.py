@@ -12,6 +12,7 @@ import pytest
 
 from bridge.dev.speech import RATE as SPEECH_RATE
 from bridge.recognition import Engine, to_json
+from bridge.scribe.participant import ASKS
 from tests.bridge.scribe.call_stage import Person, a_stage
 from tests.support.moshi_server import KEY, MoshiServer
 from tests.support.sound import Pcm, at_16k, joined, quiet
@@ -35,6 +36,7 @@ async def test_words_are_on_screen_while_people_speak_and_kept_once(tmp_path: Pa
         async with a_stage(tmp_path, "--engines", str(engines)) as stage:
             bridge = stage.bridge
             async with bridge.linked() as link, Person.in_call("alice", stage.server) as alice:
+                await alice.room.local_participant.set_attributes({ASKS: "interim"})
                 await link.start(stage.order())
                 await bridge.until("listening")
                 await alice.say(quiet(1.0))
