@@ -15,6 +15,7 @@ from bridge.scribe.participant import CAPTION_ERRORS, Participation
 
 log = logging.getLogger(__name__)
 
+LAST_S = 2.0
 Show = Callable[[Frame], None]
 """Takes a `caption` frame for the bridge. Never waits."""
 
@@ -26,12 +27,14 @@ class Captions:
         self._to_bridge = to_bridge
         self._waiting: Waiting[tuple[Piece, Ear]] = Waiting()
         self._wake = asyncio.Event()
+        self._sent = asyncio.Event()
 
     def put(self, piece: Piece, ear: Ear, order: Order) -> None:
         """Show a piece, where captions are wanted."""
         if not order.captions:
             return
         self._waiting.put(piece.segment, (piece, ear), final=piece.final)
+        self._sent.clear()
         self._wake.set()
         if order.watch:
             self._to_bridge(_frame(piece, ear, order.conference))
@@ -48,8 +51,18 @@ class Captions:
                     await call.caption(piece, ear.track, piece.language or ear.language)
                 except CAPTION_ERRORS as error:
                     log.debug("a caption did not get into the call: %r", error)
+            if not self._wake.is_set():
+                self._sent.set()
             await self._wake.wait()
             self._wake.clear()
+
+    async def sent(self) -> None:
+        """Wait until all is in the call, or `LAST_S`: the last words before it is left."""
+        try:
+            async with asyncio.timeout(LAST_S):
+                await self._sent.wait()
+        except TimeoutError:
+            log.debug("the last captions did not get into the call")
 
 
 def _frame(piece: Piece, ear: Ear, conference: str) -> Frame:

@@ -215,6 +215,8 @@ class Session:
             outcome = await self._follow(tasks)
             await self._flush()
             await self._finals(lambda: self._bleed.rest())
+            if isinstance(outcome, Changed):
+                await self._captions.sent()
             for task in aside:
                 task.cancel()
         return outcome

@@ -29,6 +29,7 @@ STEP, LEAP = RATE * 2 * 12 // 100, RATE * 2
 """Bytes given at once: 0.12 s while people speak, up to 1 s when catching up."""
 ANSWER_S = 30.0
 """A worker that has not answered by then is ended."""
+FRAMES_A_WORD = 100
 FRAME = RATE // 100
 """Samples of one pocketsphinx frame."""
 
@@ -132,7 +133,8 @@ class PocketSphinx:
         if utterance.ended and not utterance.waiting:
             answer = await _ask(process, END, number, b"")
             del worker.streams[stream]
-            stream.memory = answer["memory"] or stream.memory
+            if telling(answer["words"]):
+                stream.memory = answer["memory"] or stream.memory
             stream.answered(_final(utterance, answer["words"]))
             self.wake()
 
@@ -145,6 +147,15 @@ class PocketSphinx:
 
 def _alive(worker: _Worker) -> bool:
     return worker.process is not None and worker.process.returncode is None
+
+
+def telling(words: list[tuple[str, int, int]]) -> bool:
+    """Whether an utterance says enough of a voice to remember it.
+
+    After noise that came through as a word or two in ten seconds, what the decoder remembers (its
+    cepstral mean) garbles the next sentence: three words, and one a second, are somebody speaking.
+    """
+    return len(words) >= 3 and words[-1][2] - words[0][1] <= len(words) * FRAMES_A_WORD
 
 
 def _ready(utterance: Utterance | None) -> bool:

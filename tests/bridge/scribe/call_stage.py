@@ -37,7 +37,7 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
 def token(identity: str, name: str) -> str:
     grants = api.VideoGrants(room_join=True, room="call", can_update_own_metadata=True)
     made = api.AccessToken(KEY, SECRET).with_identity(identity).with_name(name)
-    if identity == "alice":  # wants captions before they are final; others did not ask
+    if identity in ("alice", "reader"):  # want captions before they are final; others did not ask
         made = made.with_attributes({"eu.colloque.captions": "interim"})
     return made.with_grants(grants).to_jwt()
 
@@ -152,13 +152,22 @@ class Person:
     @classmethod
     @contextlib.asynccontextmanager
     async def in_call(
-        cls, identity: str, server: MediaServer, key: bytes | None = None
+        cls,
+        identity: str,
+        server: MediaServer,
+        key: bytes | None = None,
+        *,
+        deaf: bool = False,
     ) -> AsyncIterator[Person]:
-        """With `key` everything is encrypted, as Element Call does it, at first with index 0."""
+        """With `key` everything is encrypted, as Element Call does it, at first with index 0.
+
+        `deaf`: subscribes to nobody, for calls of many.
+        """
         person = cls(identity)
         person.room.register_text_stream_handler("lk.transcription", person._caption)
         person.room.on("transcription_received", person._older)
-        options = rtc.RoomOptions(encryption=None if key is None else element_call())
+        options = rtc.RoomOptions(auto_subscribe=not deaf)
+        options.encryption = None if key is None else element_call()
         await person.room.connect(server.url, token(identity, identity.title()), options)
         if key is not None:
             person.knows(identity, 0, key)

@@ -10,8 +10,9 @@ import jiwer
 import pytest
 
 from bridge.scribe.engines import RATE, Final, Gap, Stream, UnknownLanguage
-from bridge.scribe.engines.pocketsphinx import PocketSphinx
+from bridge.scribe.engines.pocketsphinx import PocketSphinx, telling
 from bridge.scribe.vad import FRAME, Endpointer, Speech, detector
+from tests.support import not_speech
 from tests.support.sound import Pcm, Speak, joined, quiet
 
 MEETING = [
@@ -109,3 +110,25 @@ async def test_a_worker_killed_in_mid_sentence_loses_nothing(speak: Speak) -> No
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert engine.pids == []
+
+
+@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.parametrize("name", ["white noise", "fan"])
+async def test_noise_that_came_through_does_not_garble_the_next_sentence(
+    warm_engine: PocketSphinx, speak: Speak, name: str
+) -> None:
+    stream, at = await warm_engine.open("en"), 0
+    for pcm in (*(not_speech.ALL[name](10, seed) for seed in (1, 2)), speak(MEETING[2], "rms")):
+        stream.push(pcm.tobytes(), at)
+        stream.end()
+        at += len(pcm)
+    await stream.close()
+    async with asyncio.timeout(60):
+        finals = [event async for event in stream if isinstance(event, Final)]
+    assert " ".join(word.text for word in finals[-1].words) == MEETING[2]
+
+
+def test_what_is_worth_remembering_of_a_voice() -> None:
+    assert telling([("we", 0, 20), ("agreed", 20, 60), ("on", 60, 80)])
+    assert not telling([("yes", 0, 30)])
+    assert not telling([("if", 0, 30), ("if", 500, 530), ("if", 900, 930)])
