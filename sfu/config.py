@@ -42,6 +42,10 @@ class Config:
     departure_timeout_s: int = 20
     resume_timeout_s: int = 20
     max_participants: int = 0
+    loudest: int = 6
+    """Voices forwarded at a time in a large room; 0: all."""
+    loudest_above: int = 10
+    """Microphones in a room up to which all are forwarded."""
     max_connections: int = 5000
     single_connection: bool = True
     """False: `/rtc/v1` answers 404, which makes clients use two peer connections."""
@@ -89,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     flag("--keys", metavar="'KEY: SECRET'", help="API keys; LIVEKIT_KEYS does the same unseen")
     flag("--webhook", action="append", metavar="URL", help="where events are posted")
     flag("--webhook-key", metavar="KEY", help="the API key events are signed with (the first)")
+    flag("--loudest", type=int, metavar="N", help="voices forwarded in a large room, 0: all (6)")
+    flag("--loudest-above", type=int, metavar="N", help="microphones of a large room (10)")
     flag("--config", metavar="FILE", help="YAML file; flags stand above it")
     flag("--log-level", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     flag("--metrics", action="store_true", help="kept for scripts: /metrics is always there")
@@ -105,6 +111,8 @@ def _flags(given: argparse.Namespace) -> dict[str, Any]:
         "keys": keys_of(given.keys) if given.keys else None,
         "webhook_urls": tuple(given.webhook) if given.webhook else None,
         "webhook_key": given.webhook_key,
+        "loudest": given.loudest,
+        "loudest_above": given.loudest_above,
         "log_level": given.log_level,
     }
     return {name: value for name, value in values.items() if value is not None}
@@ -115,6 +123,9 @@ def _checked(config: Config) -> Config:
         value = getattr(config, name)
         if not (0 if name == "tcp_port" else 1) <= value <= 65535:
             raise BadConfig(f"{name} must be a port number")
+    for name in ("loudest", "loudest_above"):
+        if getattr(config, name) < 0:
+            raise BadConfig(f"{name} must not be negative")
     key = config.webhook_key or next(iter(config.keys))
     if key not in config.keys:
         raise BadConfig("webhook key is not among the API keys")
@@ -174,6 +185,8 @@ _FILE: dict[str, tuple[str, _Reader]] = {
     "room.empty_timeout": ("empty_timeout_s", _number),
     "room.departure_timeout": ("departure_timeout_s", _number),
     "room.max_participants": ("max_participants", _number),
+    "audio.loudest": ("loudest", _number),
+    "audio.loudest_above": ("loudest_above", _number),
     "resume_timeout": ("resume_timeout_s", _number),
     "max_connections": ("max_connections", _number),
     "single_connection": ("single_connection", _flag),

@@ -22,6 +22,7 @@ from sfu.http import metrics
 from sfu.http.twirp import RoomService
 from sfu.http.webhook import Webhooks
 from sfu.http.ws import Door
+from sfu.room.floor import FloorLimits
 from sfu.room.forwarding import Forwarding
 from sfu.room.room import Limits
 from sfu.signal import token
@@ -54,9 +55,10 @@ class Server:
             departure_timeout_s=config.departure_timeout_s,
             max_participants=config.max_participants,
         )
+        floor = FloorLimits(places=config.loudest, above=config.loudest_above)
         self.registry = Registry(
             lambda name: Hall(self),
-            Forwarding,
+            lambda: Forwarding(floor),
             limits=limits,
             auto_create=config.auto_create,
             resume_timeout_s=config.resume_timeout_s,

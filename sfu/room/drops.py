@@ -18,6 +18,7 @@ class Drop(StrEnum):
     PUBLICATION_MUTED = "publication_muted"
     SUBSCRIPTION_DISABLED = "subscription_disabled"
     NO_BANDWIDTH = "no_bandwidth"
+    NOT_AMONG_LOUDEST = "not_among_loudest"
     OTHER_LAYER = "other_layer"
     AWAITS_KEY_FRAME = "awaits_key_frame"
     BEFORE_SWITCH = "before_switch"

@@ -13,6 +13,7 @@ from sfu.room.events import (
     TrackActive,
 )
 from sfu.room.feedback import Feedback
+from sfu.room.floor import Floor, FloorLimits
 from sfu.room.link import Link
 from sfu.room.ports import FEEDBACK_SSRC, Batches, ClientSource, Codec, Kind, Outbox
 from sfu.room.publication import Publication
@@ -48,8 +49,9 @@ class Forwarding:
     Peers are named by any hashable key of the caller's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, floor: FloorLimits | None = None) -> None:
         self.drops: DropCounts = Counter()
+        self._floor = Floor(floor or FloorLimits(), self.drops)
         self._outbox = Outbox(self.drops)
         self._routes = Routes()
         self._feedback = Feedback(self._routes, self.drops)
@@ -84,6 +86,8 @@ class Forwarding:
             drops=self.drops,
         )
         self._routes.add_publication(publication)
+        if kind == "audio":
+            self._floor.enter(sid)
         return publication
 
     def bind_receive(
@@ -107,6 +111,7 @@ class Forwarding:
         """Forget the publication and every subscription to it; unknown sids are ignored."""
         if not self._routes.remove_publication(sid):
             return
+        self._floor.leave(sid)
         last_word = self._speakers.forget(sid)
         if last_word is not None:
             self._outbox.event(SpeakersChanged((last_word,)))
@@ -120,8 +125,12 @@ class Forwarding:
         ssrc: int,
         mid: str,
         extensions: dict[str, int],
+        hears_all: bool = False,
     ) -> Subscription:
         """Forward a publication to a peer. `extensions`: uri -> id agreed with the subscriber.
+
+        `hears_all`: who only listens for others (a recorder, a scribe) gets every voice, also where
+        the room's floor is limited to the loudest.
 
         KeyError: no such publication. ValueError: the SSRC is taken at this peer.
         """
@@ -139,6 +148,7 @@ class Forwarding:
             drops=self.drops,
             number=link.number if link else None,
         )
+        subscription.hears_all = hears_all
         self._routes.add_subscription(subscription)
         return subscription
 
@@ -262,11 +272,28 @@ class Forwarding:
             for subscription in self._routes.subscriptions[publication.sid]:
                 subscription.interrupt()
             return
-        level = view.extensions.get(extension.AUDIO_LEVEL)
-        if level is not None and publication.kind == "audio":
-            self._speakers.observe(publication.sid, extension.audio_level(level)[1])
+        if publication.kind == "audio":
+            self._forward_voice(publication, view)
+            return
         for subscription in self._routes.subscriptions[publication.sid]:
             subscription.forward(view)
+
+    def _forward_voice(self, publication: Publication, view: View) -> None:
+        """Audio goes to all while the room is small, else by the floor."""
+        value = view.extensions.get(extension.AUDIO_LEVEL)
+        level = None if value is None else extension.audio_level(value)[1]
+        if level is not None:
+            self._speakers.observe(publication.sid, level)
+        turn = self._floor.hear(publication.sid, level, view)
+        publication.heard = bool(turn.views)
+        for subscription in self._routes.subscriptions[publication.sid]:
+            if subscription.hears_all:
+                subscription.forward(view)
+                continue
+            if turn.begins:
+                subscription.interrupt()
+            for heard in turn.views:
+                subscription.forward(heard)
 
     def rtcp(self, peer_key: Hashable, data: bytes, now: float) -> None:
         """A decrypted compound RTCP packet from anyone; what is broken in it is dropped."""

@@ -47,7 +47,7 @@ class Link:
     def share(self, subscriptions: Sequence[Subscription], now: float) -> None:
         """Let each video have what the link carries beside the audio. A few times a second."""
         videos = [s for s in subscriptions if s.publication.kind == "video" and s.wanted]
-        heard = [s.publication for s in subscriptions if s.publication.kind == "audio"]
+        heard = [s.publication for s in subscriptions if s.publication.kind == "audio" and s.heard]
         audio = sum(publication.bitrate(0) for publication in heard)
         wants = [_want(video) for video in videos]
         if now - self._heard > DEAF:

@@ -68,6 +68,12 @@ class Participant:
     def is_agent(self) -> bool:
         return self.kind == models.ParticipantInfo.Kind.AGENT or self.permission.agent
 
+    @property
+    def hears_all(self) -> bool:
+        """Who writes down or records: every voice counts, however quiet beside others."""
+        egress = self.kind == models.ParticipantInfo.Kind.EGRESS
+        return self.is_agent or egress or self.permission.recorder
+
     def published(self) -> list[Track]:
         """Tracks whose media is negotiated."""
         return [track for track in self.tracks.values() if track.publication is not None]

@@ -125,6 +125,8 @@ class Publication:
         self.upstream = upstream
         self.muted = False
         self.active = False
+        self.heard = True
+        """Audio: whether it is among the loudest, and passed on."""
         self.flow_changes = 0  # grows when a layer begins or ceases to flow
         self.scalable = codec.mime in SCALABLE and len(rids) < 2
         self.layers = tuple(

@@ -67,6 +67,7 @@ class Subscription:
         self.payload_type = payload_type
         self.muted = False
         self.enabled = True
+        self.hears_all = False
         self.current: int | None = None
         """The layer whose stream is forwarded."""
         self.target = self.desired = len(publication.states) - 1
@@ -120,6 +121,11 @@ class Subscription:
     def flows(self) -> bool:
         """Whether packets may pass now."""
         return self.wanted and self.allowed != PAUSED
+
+    @property
+    def heard(self) -> bool:
+        """Audio: whether it reaches the subscriber now, the room's floor being limited or not."""
+        return self.hears_all or self.publication.heard
 
     @property
     def area(self) -> int:

@@ -211,6 +211,7 @@ def start(signalling: Signalling, session: Session, sections: Iterable[sdp.Secti
             ssrc=down.ssrc,
             mid=down.mid,
             extensions={uri: n for n, uri in negotiation.extensions(section, codec).items()},
+            hears_all=session.participant.hears_all,
         )
         _apply(down)
         _tell_first_subscriber(signalling, down.track)

@@ -84,3 +84,12 @@ def test_missing_file_and_missing_keys(tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match="no API key"):
         read([], {})
     assert Config().port == 7880
+
+
+def test_how_many_voices_are_heard_can_be_set(tmp_path: Path) -> None:
+    file = tmp_path / "sfu.yaml"
+    file.write_text("keys: {k: s}\naudio: {loudest: 3, loudest_above: 20}\n")
+    config = read(["--config", str(file), "--loudest", "4"], {})
+    assert (config.loudest, config.loudest_above) == (4, 20)
+    with pytest.raises(BadConfig, match="loudest_above must not be negative"):
+        read(["--dev", "--loudest-above", "-1"], {})

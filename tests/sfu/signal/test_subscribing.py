@@ -328,3 +328,24 @@ def test_an_unbound_track_of_a_leaving_client_is_forgotten() -> None:
     stage.ask(alice, add_track=camera())
     stage.ask(alice, leave=rtc.LeaveRequest())
     assert not alice.participant.tracks
+
+
+@pytest.mark.parametrize(
+    ("kind", "recorder", "hears_all"),
+    [
+        (models.ParticipantInfo.Kind.STANDARD, False, False),
+        (models.ParticipantInfo.Kind.STANDARD, True, True),
+        (models.ParticipantInfo.Kind.AGENT, False, True),
+        (models.ParticipantInfo.Kind.EGRESS, False, True),
+    ],
+)
+def test_who_writes_down_or_records_hears_all(
+    kind: models.ParticipantInfo.Kind, recorder: bool, hears_all: bool
+) -> None:
+    stage = Stage()
+    stage.publish(stage.join("anne"), video=False)
+    listener = stage.join("listener", kind=kind, recorder=recorder)
+    stage.offer(listener, "chromium_v1_join")
+    (down,) = listener.down.tracks.values()
+    assert down.subscription is not None
+    assert down.subscription.hears_all is hears_all
