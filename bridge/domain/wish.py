@@ -50,6 +50,8 @@ class Wish:
     summary: bool = False
     languages: Mapping[str, str] = field(default_factory=dict)
     """What single people speak, by Matrix id, where it is not `spoken_language`."""
+    shared_microphones: tuple[str, ...] = ()
+    """Matrix ids of participants that are rooms, with several people at one microphone."""
     content: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """The event's content as it was read: the ground of the next one we write."""
 
@@ -97,6 +99,7 @@ def read(content: object, defaults: Wish) -> tuple[Wish, tuple[Problem, ...]]:
         publish=_publish(content.get("publish"), problems),
         summary=bool(flag("summary", False)),
         languages=_languages(content.get("languages"), problems),
+        shared_microphones=_people(content, "shared_microphones", problems),
         content=dict(content),
     )
     return wish, tuple(problems)
@@ -160,6 +163,20 @@ def _languages(value: object, problems: list[Problem]) -> dict[str, str]:
     if not isinstance(value, Mapping) or len(read) < len(value):
         problems.append(Problem("wish.not_languages", {"field": "languages"}))
     return read
+
+
+MOST_SHARED = 50
+"""Shared microphones a room may name."""
+
+
+def _people(content: Mapping[str, Any], name: str, problems: list[Problem]) -> tuple[str, ...]:
+    value = content.get(name)
+    if value is None:
+        return ()
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return tuple(dict.fromkeys(value))[:MOST_SHARED]
+    problems.append(Problem("wish.not_people", {"field": name}))
+    return ()
 
 
 def _tag(value: object, default: str | None, problems: list[Problem]) -> str | None:

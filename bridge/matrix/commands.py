@@ -34,6 +34,7 @@ Verb = Literal[
     "admit",
     "mute",
     "remove",
+    "room_mic",
     "export",
     "summary",
     "panel",
@@ -85,6 +86,10 @@ _WORDS: Mapping[Verb, Mapping[Language | None, tuple[str, ...]]] = {
     "mute": {
         "en": ("mute",),
         "fr": ("couper le micro de", "couper le micro", "couper micro", "couper"),
+    },
+    "room_mic": {
+        "en": ("room-mic", "room mic", "shared mic"),
+        "fr": ("micro partage", "micro de salle", "micro-partage"),
     },
     "remove": {"en": ("remove",), "fr": ("retirer", "enlever")},
     "export": {None: ("export",), "fr": ("exporter",)},
@@ -159,7 +164,12 @@ def _command(verb: Verb, language: Language | None, rest: list[str], length: int
 
 
 def _switch(arguments: list[str]) -> bool | None:
-    word = folded(arguments[0]) if arguments else ""
+    return switched(arguments[0] if arguments else "")
+
+
+def switched(word: str) -> bool | None:
+    """Whether a word says on or off; None where it says neither."""
+    word = folded(word)
     return True if word in _ON else False if word in _OFF else None
 
 

@@ -44,7 +44,7 @@ class Homeserver(Protocol):
 
 
 _OF_MEMBERS: frozenset[Verb] = frozenset(
-    {"start", "ring", "invite", "admit", "mute", "remove", "voice", "language"}
+    {"start", "ring", "invite", "admit", "mute", "remove", "voice", "language", "room_mic"}
 )
 _OF_WORDS: frozenset[Verb] = frozenset({"correct", "delete", "voice"})
 

@@ -107,6 +107,8 @@ class House:
     """Name of the model that sums calls up, '' where there is none."""
     engines: tuple[Engine, ...] = (Engine(),)
     """Who writes down what is said."""
+    voices: bool = False
+    """Several people at one microphone are told apart."""
     encryption: bool = False
     """The bot reads and writes in encrypted rooms."""
     captions: Literal["all", "unencrypted", "off"] = "all"
@@ -148,6 +150,7 @@ class House:
             documents=tuple(dict.fromkeys(settings.transcripts.documents)),
             summary_model=settings.summary.model if settings.summary.url else "",
             engines=tuple(settings.scribe.engines),
+            voices=bool(settings.diarization.model_dir),
             encryption=encryption,
             captions=settings.web.captions,
         )

@@ -16,6 +16,7 @@ from bridge.rooms import requests_ring as ringing
 from bridge.rooms import requests_settings as settings
 from bridge.rooms import requests_speech as speech
 from bridge.rooms import requests_summary
+from bridge.rooms import requests_voices as voices
 from bridge.rooms import requests_words as written
 from bridge.rooms.asking import Asking
 from bridge.rooms.gather import Asked, Gathered, target_of
@@ -184,6 +185,7 @@ _VERBS: Mapping[Verb, Callable[[Asking], Awaitable[None]]] = {
     "delete": written.delete,
     "voice": written.voice,
     "my_words": written.my_words,
+    "room_mic": voices.room_mic,
     "status": _status,
     "who": _who,
     "help": _help,

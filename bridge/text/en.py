@@ -5,6 +5,7 @@ from __future__ import annotations
 from bridge.text.en_documents import DOCUMENTS
 from bridge.text.en_speech import SPEECH
 from bridge.text.en_summary import SUMMARY
+from bridge.text.en_voices import VOICES
 
 SENTENCES: dict[str, str] = {
     # Small words
@@ -50,6 +51,7 @@ SENTENCES: dict[str, str] = {
     **DOCUMENTS,
     **SUMMARY,
     **SPEECH,
+    **VOICES,
     # Answers to commands
     "hello": "Hello, I run video conferences in this room; type {prefix} help.",
     "hello.direct": (
@@ -80,6 +82,7 @@ SENTENCES: dict[str, str] = {
         "{prefix} panel: captions beside the call (on / off: in this room)\n"
         "{prefix} transcript on / off: what is said, in this room\n"
         "{prefix} summary: have a machine sum the call up; {prefix} summary on / off\n"
+        "{prefix} room-mic @name on / off: several people share that microphone\n"
         "{prefix} export odt: the call’s document (md, odt, docx, vtt, srt, json, csv)\n"
         "{prefix} language en / fr: language of my sentences\n"
         "{prefix} language spoken en-GB: language that is spoken\n"

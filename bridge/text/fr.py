@@ -5,6 +5,7 @@ from __future__ import annotations
 from bridge.text.fr_documents import DOCUMENTS
 from bridge.text.fr_speech import SPEECH
 from bridge.text.fr_summary import SUMMARY
+from bridge.text.fr_voices import VOICES
 
 SENTENCES: dict[str, str] = {
     # Small words
@@ -52,6 +53,7 @@ SENTENCES: dict[str, str] = {
     **DOCUMENTS,
     **SUMMARY,
     **SPEECH,
+    **VOICES,
     # Answers to commands
     "hello": "Bonjour, je lance des visioconférences dans ce salon ; tapez {prefix} help.",
     "hello.direct": (
@@ -83,6 +85,7 @@ SENTENCES: dict[str, str] = {
         "{prefix} panneau : sous-titres à côté de l’appel (oui / non : dans ce salon)\n"
         "{prefix} transcription on / off : ce qui est dit, dans ce salon\n"
         "{prefix} résumé : faire résumer l’appel par une machine ; {prefix} résumé on / off\n"
+        "{prefix} micro partagé @nom oui / non : plusieurs personnes partagent ce micro\n"
         "{prefix} exporter odt : le document de l’appel (md, odt, docx, vtt, srt, json, csv)\n"
         "{prefix} langue fr / en : langue de mes phrases\n"
         "{prefix} langue parlée fr : langue dans laquelle on parle\n"
