@@ -27,5 +27,7 @@ VOICES: dict[str, str] = {
         "distinguées dans le texte : {prefix} micro partagé {user_id} oui. S’il n’y a qu’une "
         "personne, ne faites rien."
     ),
-    "wish.not_people": "« {field} » doit être une liste d’identifiants Matrix tels que @nom:serveur.",
+    "wish.not_people": (
+        "« {field} » doit être une liste d’identifiants Matrix tels que @nom:serveur."
+    ),
 }

@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,14 @@ class Bridge:
             await self.changed.wait_for(lambda: len(self.text(identity).split()) >= words)
         return self.text(identity)
 
+    def latest(self) -> list[dict[str, Any]]:
+        """The newest revision of every segment that is not empty, in the order of time."""
+        newest: dict[str, dict[str, Any]] = {}
+        for segment in sorted(self.segments, key=lambda s: int(s["rev"])):
+            newest[segment["segment"]] = segment
+        said = (segment for segment in newest.values() if segment["text"])
+        return sorted(said, key=lambda s: int(s["start_ms"]))
+
     def text(self, identity: str) -> str:
         said = (s for s in self.segments if s["identity"] == identity)
         return " ".join(s["text"] for s in sorted(said, key=lambda s: int(s["start_ms"])))
@@ -237,13 +245,16 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def a_stage(folder: Path, *options: str) -> AsyncIterator[Stage]:
+async def a_stage(
+    folder: Path, *options: str, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Stage]:
     """A media server and a scribe with these options; both are ended by their ids."""
     server, path = MediaServer(), folder / "scribe.sock"
     await server.start()
     scribe = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", SCRIBE, "--socket", str(path), "--spool", str(folder / "spool")),
         *options,
+        env={**os.environ, **(environment or {})},
     )
     try:
         async with asyncio.timeout(30):

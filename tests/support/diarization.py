@@ -1,0 +1,47 @@
+"""The environment of pyannote.audio, the tests' tiny pipeline, and how wrong an answer is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.support.crowd import Turn
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".venv-diarization" / "bin" / "python"
+"""Made by `make test`; pyannote.audio is in no other environment."""
+MODULES = ROOT / "tests" / "tools"
+"""To be on PYTHONPATH of who loads the tiny pipeline: tiny_speaker.py is there."""
+TRAINED = ROOT / "tests" / "data" / "tiny_diarizer"
+
+_RATE = """
+import json, sys
+from pyannote.core import Annotation, Segment
+from pyannote.metrics.diarization import DiarizationErrorRate
+said, found = (
+    Annotation.from_records(((Segment(a, b), n, v) for n, (a, b, v) in enumerate(turns)))
+    for turns in json.load(sys.stdin)
+)
+print(json.dumps(DiarizationErrorRate(collar=0.0, skip_overlap=False)(said, found)))
+"""
+
+
+def tiny_model(folder: Path) -> Path:
+    """A copy that nobody but its owner may write to, whatever the mask of a checkout."""
+    copy = folder / "tiny_diarizer"
+    shutil.copytree(TRAINED, copy)
+    for path in (copy, *copy.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return copy
+
+
+def error_rate(said: Sequence[Turn], found: Sequence[Turn]) -> float:
+    """DER by pyannote.metrics: no collar, overlaps counted; 0.2 is 20 %."""
+    turns = [[(t.start, t.end, t.voice) for t in one] for one in (said, found)]
+    answer = subprocess.run(
+        [PYTHON, "-c", _RATE], input=json.dumps(turns), capture_output=True, text=True, check=True
+    )
+    return float(json.loads(answer.stdout.splitlines()[-1]))
