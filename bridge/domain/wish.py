@@ -115,6 +115,11 @@ def languages(content: Mapping[str, Any]) -> dict[str, str]:
     return _languages(content.get("languages"), [])
 
 
+def shared_microphones(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """Who is a room with several people at one microphone, in a state event's content."""
+    return _people(content, "shared_microphones", [])
+
+
 def is_language_tag(value: str) -> bool:
     """Whether this names a language as recognizers know them: `fr`, `en-GB`."""
     return _TAG.fullmatch(value) is not None

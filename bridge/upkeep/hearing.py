@@ -311,4 +311,6 @@ def _people(facts: Facts, grants: Sequence[Grant], opted_out: Container[str]) ->
     languages = wish.languages(facts.wish)
     spoken = {g.identity: languages[g.user_id] for g in grants if g.user_id in languages}
     silent = sorted(g.identity for g in grants if g.user_id in opted_out)
-    return {"languages": spoken, "opted_out": silent}
+    rooms = wish.shared_microphones(facts.wish)
+    shared = sorted(g.identity for g in grants if g.user_id in rooms)
+    return {"languages": spoken, "opted_out": silent, "shared": shared}

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.wish import Problem, Wish, languages, read, write
+from bridge.domain.wish import Problem, Wish, languages, read, shared_microphones, write
 
+NO_PEOPLE = Problem("wish.not_people", {"field": "shared_microphones"})
 DEFAULTS = Wish(captions=True, transcript=False, language="fr")
 
 
@@ -33,6 +34,7 @@ def test_all_fields() -> None:
         "lobby": True,
         "max_participants": 12,
         "publish": "moderators",
+        "shared_microphones": ["@room:a", "@hall:a", "@room:a"],
         "hat": "later",
     }
     wish, problems = read(content, DEFAULTS)
@@ -47,6 +49,7 @@ def test_all_fields() -> None:
         lobby=True,
         max_participants=12,
         publish="moderators",
+        shared_microphones=("@room:a", "@hall:a"),
         content=content,
     )
     assert wish.listened() == "en-GB"
@@ -56,6 +59,11 @@ def test_all_fields() -> None:
     ("content", "problem"),
     [
         ({"active": "yes"}, Problem("wish.not_bool", {"field": "active"})),
+        (
+            {"shared_microphones": "@a:b"},
+            Problem("wish.not_people", {"field": "shared_microphones"}),
+        ),
+        ({"shared_microphones": [1]}, Problem("wish.not_people", {"field": "shared_microphones"})),
         ({"captions": 1}, Problem("wish.not_bool", {"field": "captions"})),
         ({"transcript": []}, Problem("wish.not_bool", {"field": "transcript"})),
         (
@@ -155,3 +163,8 @@ def test_single_peoples_languages_are_read_one_by_one() -> None:
     assert wish.languages == languages(content) == {"@a:x": "en-GB"}
     assert problems == (Problem("wish.not_languages", {"field": "languages"}),)
     assert languages({}) == {}
+
+
+def test_shared_microphones_by_themselves() -> None:
+    assert shared_microphones({"shared_microphones": ["@room:a"]}) == ("@room:a",)
+    assert shared_microphones({"shared_microphones": {}}) == shared_microphones({}) == ()

@@ -78,6 +78,18 @@ async def test_while_a_scribe_listens_the_bot_is_a_member_of_the_call(world: Wor
     assert verbs(world) == ["start", "stop"]
 
 
+async def test_the_scribe_is_told_of_shared_microphones(world: World) -> None:
+    group(world)
+    grant = await world.grant(BOB)
+    await world.give(world.wish(WISH))
+    await bring(world)
+    assert world.scribe.calls[-1][1]["shared"] == []
+    await world.give(world.wish({**WISH, "shared_microphones": [BOB, "@absent:a"]}))
+    await bring(world)
+    verb, flags = world.scribe.calls[-1]
+    assert (verb, flags["shared"]) == ("update", [grant.identity])
+
+
 async def test_nobody_listens_and_the_bot_is_no_member(world: World) -> None:
     await world.give(world.wish({"active": True}))
     await bring(world)
@@ -423,6 +435,7 @@ async def test_a_room_that_becomes_encrypted_asks_anew(world: World) -> None:
             "watch": False,
             "languages": {},
             "opted_out": [],
+            "shared": [],
         },
     )
     assert any("a scribe listens" in body for body in await world.bodies())
