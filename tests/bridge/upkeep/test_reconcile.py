@@ -42,6 +42,7 @@ async def test_a_started_conference_gets_its_media_room_and_its_scribe(world: Wo
         "watch": False,
         "languages": {},
         "opted_out": [],
+        "shared": [],
     }
     await compare(world)
     assert (len(world.media.calls), len(world.scribe.calls)) == (1, 1)
