@@ -60,7 +60,7 @@ async def test_changed_wishes_reach_the_scribe(world: World) -> None:
     await world.give(world.wish({"active": True, "captions": True, "language": "en"}))
     await compare(world)
     flags = {"language": "en", "captions": True, "transcript": False}
-    flags |= {"encrypted": False, "watch": False, "languages": {}, "opted_out": []}
+    flags |= {"encrypted": False, "watch": False, "languages": {}, "opted_out": [], "shared": []}
     assert world.scribe.calls[1:] == [("update", {"conference": "conf-0", **flags})]
     await world.give(world.wish({"active": True}))
     await compare(world)
