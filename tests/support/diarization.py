@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,3 +46,20 @@ def error_rate(said: Sequence[Turn], found: Sequence[Turn]) -> float:
         [PYTHON, "-c", _RATE], input=json.dumps(turns), capture_output=True, text=True, check=True
     )
     return float(json.loads(answer.stdout.splitlines()[-1]))
+
+
+def rightly(words: Sequence[Turn], said: Sequence[Turn]) -> float:
+    """Share of the words within a turn that carry the label most of that person's words have."""
+    pairs = [(who, word.voice) for word in words for who in _speaking(word, said)]
+    labels: dict[str, Counter[str]] = {}
+    for who, label in pairs:
+        labels.setdefault(who, Counter())[label] += 1
+    right = sum(max(counted.values()) for counted in labels.values())
+    return right / max(1, len(pairs))
+
+
+def _speaking(word: Turn, said: Sequence[Turn]) -> list[str]:
+    """Who speaks in the middle of a word, where one person alone does."""
+    middle = (word.start + word.end) / 2
+    people = {turn.voice for turn in said if turn.start <= middle <= turn.end}
+    return list(people) if len(people) == 1 else []

@@ -9,7 +9,7 @@ import numpy as np
 from tests.bridge.scribe.call_stage import Person, a_stage
 from tests.support import crowd
 from tests.support.crowd import Turn
-from tests.support.diarization import MODULES, PYTHON, error_rate, tiny_model
+from tests.support.diarization import MODULES, PYTHON, rightly, tiny_model
 from tests.support.sound import joined, quiet
 
 
@@ -29,12 +29,12 @@ async def test_two_people_at_one_microphone_are_two_voices(tmp_path: Path) -> No
             await room.say(joined(pcm, quiet(1.0)))
             await link.stop("c")
             await stage.bridge.until("stopped", 150)
-    found = stage.bridge.latest()
-    assert {segment["voice"] for segment in found} == {"V1", "V2"}
-    turns = [
+    words = [
         Turn((start - began_ms) / 1000, (end - began_ms) / 1000, segment["voice"])
-        for segment in found
+        for segment in stage.bridge.latest()
         for _, start, end in segment["words"]
     ]
-    # The words' times, through codec and network, against the script: words leave out pauses.
-    assert error_rate(said, turns) < 0.3
+    assert {word.voice for word in words} == {"V1", "V2"}
+    # Of the words alone: a slow machine loses some. How well the turns are found is asserted in
+    # test_diarizer_real.py, where nothing depends on the clock.
+    assert rightly(words, said) > 0.85
