@@ -113,29 +113,26 @@ async def test_who_reads_slowly_holds_it(browser: Browser, bridge: CaptionServic
         await expect(page.get_by_role("log")).to_contain_text("Pendant.")
 
 
-@pytest.mark.parametrize(
-    ("captions", "sentence"),
-    [
-        ("off", "!visio sous-titres oui"),
-        ("no_call", "Aucun appel n’est en cours"),
-        ("forbidden", "ne montre pas ici"),
-    ],
-)
 async def test_without_captions_it_says_how_to_get_them(
-    browser: Browser, bridge: CaptionServices, captions: str, sentence: str
+    browser: Browser, bridge: CaptionServices
 ) -> None:
     async with reading(browser, bridge) as page:
-        bridge.caption("Alice", "Encore visible.")
-        await expect(page.locator("#captions")).to_contain_text("Encore visible.")
-        bridge.stands(captions=captions)
-        await expect(page.locator("#panel-why")).to_contain_text(sentence)
-        await expect(page.locator("#captions")).to_be_empty()
-        await expect(page.get_by_role("log")).to_contain_text("Encore visible.")
+        for captions, sentence in (
+            ("off", "!visio sous-titres oui"),
+            ("no_call", "Aucun appel n’est en cours"),
+            ("forbidden", "ne montre pas ici"),
+        ):
+            bridge.stands(captions="on")
+            await expect(page.locator("#panel-why")).to_be_hidden()
+            bridge.caption("Alice", f"Encore visible : {captions}.")
+            await expect(page.locator("#captions")).to_contain_text("Encore visible")
+            bridge.stands(captions=captions)
+            await expect(page.locator("#panel-why")).to_contain_text(sentence)
+            await expect(page.locator("#captions")).to_be_empty()
+            await expect(page.get_by_role("log")).to_contain_text(f"Encore visible : {captions}.")
         assert await violations(page) == []
         await page.get_by_role("button", name="English").click()
         await expect(page.get_by_role("heading", name="Captions of the call")).to_be_visible()
-        bridge.stands(captions="on")
-        await expect(page.locator("#panel-why")).to_be_hidden()
 
 
 async def test_a_connection_that_breaks_comes_back_where_it_was(
