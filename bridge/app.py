@@ -90,6 +90,8 @@ async def run(settings: Settings) -> None:
         await stack.enter_async_context(serving(bridge.web, settings.web.listen))
         await _until(stop, bridge.work())
         # Not in a `finally`: a bridge that fails leaves the calls running for the next one.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, bridge.supervisor.hurry)
         await bridge.supervisor.stop()
 
 

@@ -121,6 +121,12 @@ class Media:
     advertised_addresses: list[str] = _setting(
         [], "embedded: addresses given to clients for media, where they differ from `bind`."
     )
+    drain_s: int = _setting(
+        0,
+        "embedded: seconds that calls may go on, without new ones, when the bridge is stopped. 0:\n"
+        "they are interrupted, and clients come back by themselves once the bridge runs again.\n"
+        "systemd's TimeoutStopSec must be 15 seconds longer.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

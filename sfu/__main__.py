@@ -48,13 +48,49 @@ def _warn_of_short_secrets(config: Config) -> None:
             log.warning("the secret of API key %s is shorter than 32 bytes", key)
 
 
+class End:
+    """SIGTERM: let the calls end first; again: at once. SIGINT: at once.
+
+    SIGTERM comes of an init system or a supervisor, which start the server again: clients are to
+    come back. Who presses Ctrl-C does not.
+    """
+
+    def __init__(self) -> None:
+        self.soon, self.now = asyncio.Event(), asyncio.Event()
+        self.comes_back = False
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._terminate)
+        loop.add_signal_handler(signal.SIGINT, self.now.set)
+
+    def _terminate(self) -> None:
+        self.comes_back = True
+        (self.now if self.soon.is_set() else self.soon).set()
+
+
+async def _ended(server: Server, end: End) -> None:
+    """Return when the server is to close."""
+    now = asyncio.create_task(end.now.wait(), name="stop at once")
+    soon = asyncio.create_task(_drained(server, end), name="drain")
+    try:
+        await asyncio.wait((now, soon), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        now.cancel()
+        soon.cancel()
+        await asyncio.gather(now, soon, return_exceptions=True)
+
+
+async def _drained(server: Server, end: End) -> None:
+    await end.soon.wait()
+    if server.registry.occupied:
+        log.info("draining: no new rooms, at most %d s for those there", server.config.drain_s)
+    await server.drain()
+
+
 async def _serve(config: Config) -> None:
     server = await Server.open(config)
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
+    end = End()
     serving = asyncio.create_task(server.run(), name="server")
-    stopping = asyncio.create_task(stop.wait(), name="stop signal")
+    stopping = asyncio.create_task(_ended(server, end), name="stop signal")
     hosts = ", ".join(config.bind)
     print(
         f"sfu: listening on {hosts}, port {config.port},"
@@ -67,7 +103,7 @@ async def _serve(config: Config) -> None:
             serving.result()
     finally:
         stopping.cancel()
-        await server.close()
+        await server.close(comes_back=end.comes_back)
         serving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await serving

@@ -42,6 +42,8 @@ class Config:
     departure_timeout_s: int = 20
     resume_timeout_s: int = 20
     max_participants: int = 0
+    drain_s: int = 0
+    """Seconds that calls may go on after SIGTERM."""
     loudest: int = 6
     """Voices forwarded at a time in a large room; 0: all."""
     loudest_above: int = 10
@@ -93,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     flag("--keys", metavar="'KEY: SECRET'", help="API keys; LIVEKIT_KEYS does the same unseen")
     flag("--webhook", action="append", metavar="URL", help="where events are posted")
     flag("--webhook-key", metavar="KEY", help="the API key events are signed with (the first)")
+    flag("--drain-s", type=int, metavar="S", help="seconds calls may go on after SIGTERM (0)")
     flag("--loudest", type=int, metavar="N", help="voices forwarded in a large room, 0: all (6)")
     flag("--loudest-above", type=int, metavar="N", help="microphones of a large room (10)")
     flag("--config", metavar="FILE", help="YAML file; flags stand above it")
@@ -111,6 +114,7 @@ def _flags(given: argparse.Namespace) -> dict[str, Any]:
         "keys": keys_of(given.keys) if given.keys else None,
         "webhook_urls": tuple(given.webhook) if given.webhook else None,
         "webhook_key": given.webhook_key,
+        "drain_s": given.drain_s,
         "loudest": given.loudest,
         "loudest_above": given.loudest_above,
         "log_level": given.log_level,
@@ -123,7 +127,7 @@ def _checked(config: Config) -> Config:
         value = getattr(config, name)
         if not (0 if name == "tcp_port" else 1) <= value <= 65535:
             raise BadConfig(f"{name} must be a port number")
-    for name in ("loudest", "loudest_above"):
+    for name in ("drain_s", "loudest", "loudest_above"):
         if getattr(config, name) < 0:
             raise BadConfig(f"{name} must not be negative")
     key = config.webhook_key or next(iter(config.keys))
@@ -185,6 +189,7 @@ _FILE: dict[str, tuple[str, _Reader]] = {
     "room.empty_timeout": ("empty_timeout_s", _number),
     "room.departure_timeout": ("departure_timeout_s", _number),
     "room.max_participants": ("max_participants", _number),
+    "drain_s": ("drain_s", _number),
     "audio.loudest": ("loudest", _number),
     "audio.loudest_above": ("loudest_above", _number),
     "resume_timeout": ("resume_timeout_s", _number),

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from aiohttp import web
-from livekit.protocol import models
+from livekit.protocol import models, rtc
 
 from sfu.config import Config
 from sfu.hall import Hall, Tasks
@@ -32,6 +32,8 @@ from sfu.signal.signalling import Signalling
 from sfu.transport.endpoint import Endpoint, EndpointSettings
 
 log = logging.getLogger(__name__)
+
+Action = rtc.LeaveRequest.Action
 
 TICK_S = 0.1
 REFRESHED_TTL_S = 600
@@ -74,6 +76,7 @@ class Server:
         secret = config.keys[config.webhook_key]
         self.webhooks = Webhooks(config.webhook_urls, config.webhook_key, secret)
         self._runner: web.AppRunner | None = None
+        self._empty = asyncio.Event()
 
     @classmethod
     async def open(cls, config: Config) -> Server:
@@ -161,6 +164,8 @@ class Server:
                 except Exception:  # one room's fault must not stop the others' media
                     log.exception("tick of a room failed")
             self.registry.tick(now)
+            if not self.registry.occupied:
+                self._empty.set()
             self.wake()
             self.webhooks.put(self.registry.take_events())
 
@@ -169,11 +174,24 @@ class Server:
         if isinstance(hall, Hall):
             hall.tick(now)
 
-    async def close(self) -> None:
-        """Say goodbye to every client, deliver what can be delivered, free the ports."""
-        now = clock()
+    async def drain(self) -> None:
+        """Take no new rooms; return when nobody is in a call, or when the time is over."""
+        self.registry.draining = True
+        self._empty.clear()  # the next tick knows
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.config.drain_s):
+                await self._empty.wait()
+
+    async def close(self, *, comes_back: bool = False) -> None:
+        """Say goodbye to every client, deliver what can be delivered, free the ports.
+
+        `comes_back`: clients are to join again. Not to resume: the next process knows no session.
+        """
+        self.registry.draining = True
+        now, reason = clock(), models.DisconnectReason.SERVER_SHUTDOWN
+        action = Action.RECONNECT if comes_back else Action.DISCONNECT
         for name in list(self.registry.rooms):
-            self.registry.delete(name, now, models.DisconnectReason.SERVER_SHUTDOWN)
+            self.registry.delete(name, now, reason, action)
         self.webhooks.put(self.registry.take_events())
         await self.door.close()
         with contextlib.suppress(TimeoutError):

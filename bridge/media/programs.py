@@ -23,7 +23,8 @@ class Program:
 
     `secrets` is added to the environment: a command line can be read by everybody on the machine.
     `files` are written before it starts, readable to their owner alone. `healthy` asks whether it
-    works; it answers False rather than raise.
+    works; it answers False rather than raise. `drain_s`: seconds it may take to end on SIGTERM,
+    beside what every program gets; a second SIGTERM ends it at once.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Program:
     healthy: Callable[[], Awaitable[bool]] = field(repr=False)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     files: Mapping[Path, str] = field(default_factory=dict, repr=False)
+    drain_s: float = 0.0
 
     @property
     def digest(self) -> str:
@@ -60,12 +62,13 @@ def sfu_program(settings: Settings, key: ApiKey) -> Program:
     for address in media.advertised_addresses:
         argv += ["--advertise", address]
     argv += ["--udp-port", str(media.rtc_udp_port), "--tcp-port", str(media.rtc_tcp_port)]
-    argv += ["--webhook", webhook_url(settings)]
+    argv += ["--webhook", webhook_url(settings), "--drain-s", str(media.drain_s)]
     return Program(
         name="sfu",
         argv=tuple(argv),
         secrets={"LIVEKIT_KEYS": f"{key.key}: {key.secret}"},
         healthy=lambda: answers_http(media.api_url),
+        drain_s=media.drain_s,
     )
 
 

@@ -8,6 +8,7 @@ notice. Only a clean exit of the bridge ends them (`stop`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -47,7 +48,8 @@ class Pace:
     first_pause: float = 0.5  # before the first restart; doubled each time
     longest_pause: float = 30.0
     steady: float = 60.0  # running this long makes the next pause the first one again
-    stop: float = 5.0  # between SIGTERM and SIGKILL
+    stop: float = 5.0  # between SIGTERM and SIGKILL, beside what the program itself asks for
+    hurry: float = 1.0  # between two SIGTERM, the second of which ends a program at once
 
 
 class ProgramsDown(ColloqueError):
@@ -94,6 +96,11 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             for one in self._kept:
                 group.create_task(one.stop())
+
+    def hurry(self) -> None:
+        """While `stop()` waits: end at once what may take its time."""
+        for one in self._kept:
+            one.hurry()
 
     @property
     def states(self) -> dict[str, State]:
@@ -149,10 +156,15 @@ class _Kept:
         self._stopping.set()
         process = self._process or self._recorded()[0]
         if process is not None:
-            await process.stop(patience_s=self._pace.stop)
+            self._process = process
+            await process.stop(patience_s=self._pace.stop + self.program.drain_s)
             process.close()
         self._process = None
         self._record.unlink(missing_ok=True)
+
+    def hurry(self) -> None:
+        if self._process is not None:
+            self._process.signal(signal.SIGTERM)
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -174,9 +186,17 @@ class _Kept:
             log.info("%s runs already (pid %d)", self.program.name, process.pid)
             return process
         log.warning("%s runs with other settings; it is started anew", self.program.name)
+        await self._replace(process)
+        return self._spawn()
+
+    async def _replace(self, process: Process) -> None:
+        """End it without its leisure: a bridge that starts cannot wait for calls to end."""
+        process.signal(signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._pace.hurry):
+                await process.ended()
         await process.stop(patience_s=self._pace.stop)
         process.close()
-        return self._spawn()
 
     def _spawn(self) -> Process:
         for path, text in self.program.files.items():

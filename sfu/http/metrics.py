@@ -28,6 +28,8 @@ class SfuCollector(Collector):
         people = [p for room in rooms for p in room.participants.values()]
         yield GaugeMetricFamily("sfu_rooms", "Rooms that exist", len(rooms))
         yield GaugeMetricFamily("sfu_participants", "Participants in all rooms", len(people))
+        draining = int(self._registry.draining)
+        yield GaugeMetricFamily("sfu_draining", "1: no new rooms are taken", draining)
         tracks = sum(len(p.published()) for p in people)
         yield GaugeMetricFamily("sfu_tracks", "Published tracks", tracks)
         for name, read in self._counts.items():
@@ -47,7 +49,14 @@ def routes(registry: Registry, counts: Mapping[str, Callable[[], Counts]]) -> li
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def healthy(request: web.Request) -> web.Response:
-        # livekit-client asks HEAD / from a page of another origin once the network is back.
-        return web.Response(text="OK", headers={"Access-Control-Allow-Origin": "*"})
+        # livekit-client asks HEAD / from a page of another origin once the network is back: also
+        # while this process only ends the calls that it has, it is alive.
+        text = "draining" if registry.draining else "OK"
+        return web.Response(text=text, headers={"Access-Control-Allow-Origin": "*"})
 
-    return [web.get("/metrics", metrics), web.get("/", healthy)]
+    async def ready(request: web.Request) -> web.Response:
+        if registry.draining:
+            return web.Response(status=503, text="draining")
+        return web.Response(text="OK")
+
+    return [web.get("/metrics", metrics), web.get("/", healthy), web.get("/ready", ready)]

@@ -12,6 +12,7 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 from livekit.protocol import room
 
+from sfu.http.ws import DRAINING
 from sfu.signal import admin, token
 from sfu.signal.registry import Registry
 from sfu.signal.session import Moment
@@ -28,6 +29,7 @@ _STATUS = {
     "bad_route": 404,
     "failed_precondition": 412,
     "unimplemented": 501,
+    "unavailable": 503,
 }
 
 
@@ -126,6 +128,8 @@ class RoomService:
     def _create(self, request: room.CreateRoomRequest, now: Moment) -> Message:
         if not request.name or len(request.name) > 256:
             raise TwirpError("invalid_argument", "a room needs a name of at most 256 characters")
+        if self._registry.draining and self._registry.find(request.name) is None:
+            raise TwirpError("unavailable", DRAINING)
         signalling = self._registry.create(request, now)
         self._settle(signalling)
         return signalling.room.info()

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 MESSAGES_PER_S, BURST = 200.0, 1000.0
 MAX_BAD_FRAMES = 20
 HEARTBEAT_S = 15.0
+DRAINING = "the server is draining: it takes no new rooms"
 LAST_WORDS_S = 2.0
 
 Reason = models.DisconnectReason
@@ -195,6 +196,8 @@ class Door:
         if self._registry.revoked(claims):
             raise Refusal(401, "the access token was revoked")
         if signalling is None:
+            if self._registry.draining:
+                raise Refusal(503, DRAINING)
             if not self._registry.auto_create:
                 raise Refusal(404, "requested room does not exist")
             return

@@ -73,6 +73,11 @@ class Room:
         limit = self.limits.max_participants
         return bool(limit) and len(list(self.visible())) >= limit
 
+    @property
+    def occupied(self) -> bool:
+        """Whether anybody is here for themselves: who writes down or watches goes with the rest."""
+        return any(not p.hears_all and not p.hidden for p in self.participants.values())
+
     def visible(self) -> Iterator[Participant]:
         return (p for p in self.participants.values() if not p.hidden)
 

@@ -97,10 +97,15 @@ def update_metadata(signalling: Signalling, metadata: str) -> models.Room:
     return info
 
 
-def close(signalling: Signalling, reason: models.DisconnectReason, now: Moment) -> None:
-    """Send everybody home."""
+def close(
+    signalling: Signalling,
+    reason: models.DisconnectReason,
+    now: Moment,
+    action: rtc.LeaveRequest.Action = rtc.LeaveRequest.Action.DISCONNECT,
+) -> None:
+    """Send everybody home, or (RECONNECT) to come again."""
     for session in list(signalling.sessions.values()):
-        signalling.remove(session, reason, now)
+        signalling.remove(session, reason, now, action)
 
 
 def _permit(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from livekit.protocol import models
+from livekit.protocol import models, rtc
 from livekit.protocol.room import CreateRoomRequest
 
 from sfu.room.forwarding import Forwarding
@@ -36,9 +36,16 @@ class Registry:
         self._limits = limits or Limits()
         self._resume_timeout_s = resume_timeout_s
         self.auto_create = auto_create
+        self.draining = False
+        """No new rooms; those that are there go on."""
         self.rooms: dict[str, Signalling] = {}
         self._events: list[RoomEvent] = []
         self._revoked: dict[tuple[str, str], float] = {}
+
+    @property
+    def occupied(self) -> bool:
+        """Whether anybody is in a call."""
+        return any(signalling.room.occupied for signalling in self.rooms.values())
 
     def find(self, name: str) -> Signalling | None:
         return self.rooms.get(name)
@@ -46,7 +53,7 @@ class Registry:
     def to_join(self, name: str, now: Moment) -> Signalling | None:
         """The room to join; made if that is allowed, None otherwise."""
         found = self.rooms.get(name)
-        if found is None and self.auto_create:
+        if found is None and self.auto_create and not self.draining:
             found = self._make(name, self._limits, "", now)
         return found
 
@@ -68,11 +75,12 @@ class Registry:
         name: str,
         now: Moment,
         reason: models.DisconnectReason = models.DisconnectReason.ROOM_DELETED,
+        action: rtc.LeaveRequest.Action = rtc.LeaveRequest.Action.DISCONNECT,
     ) -> Signalling | None:
         """Send everybody home and forget the room."""
         signalling = self.rooms.pop(name, None)
         if signalling is not None:
-            admin.close(signalling, reason, now)
+            admin.close(signalling, reason, now, action)
             signalling.room.finish()
             self._events += signalling.room.take_events()
         return signalling

@@ -58,6 +58,15 @@ def test_systemd_leaves_a_dead_bridges_sfu_alone() -> None:
     assert service["KillMode"] == "process"
 
 
+def test_systemd_waits_for_the_calls_of_an_sfu_that_ends() -> None:
+    service = unit(DEPLOY / "systemd" / "colloque-sfu.service")["Service"]
+    words = shlex.split(service["ExecStart"])
+    drain = int(words[words.index("--drain-s") + 1])
+    assert int(service["TimeoutStopSec"]) >= drain + 15
+    bridge = unit(DEPLOY / "systemd" / "colloque-bridge.service")["Service"]
+    assert int(bridge["TimeoutStopSec"]) >= Settings().media.drain_s + 15
+
+
 # nginx
 
 

@@ -41,6 +41,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(os.environ.get("CHILD_SECRET", "").encode())
     def log_message(self, *args): pass
+if "slow" in sys.argv:
+    asked = []
+    def slowly(*_):
+        asked.append(1)
+        if len(asked) == 2: os._exit(0)
+    signal.signal(signal.SIGTERM, slowly)
 if "stubborn" in sys.argv: signal.signal(signal.SIGTERM, signal.SIG_IGN)
 try:
     server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
@@ -208,6 +214,34 @@ async def test_one_that_ignores_sigterm_is_killed(tmp_path: Path, port: int) -> 
     assert start_of(pid) is None
 
 
+async def test_one_that_lets_calls_end_is_waited_for_and_can_be_hurried(
+    tmp_path: Path, port: int
+) -> None:
+    slow = dataclasses.replace(program(port, "slow"), drain_s=60)
+    async with supervised(tmp_path, slow, stop=False) as supervisor:
+        await supervisor.wait_ready()
+        pid = supervisor.pids["child"]
+    stopping = asyncio.create_task(supervisor.stop())
+    await asyncio.wait((stopping,), timeout=PACE.stop + 0.5)
+    assert not stopping.done()
+    assert start_of(pid) is not None
+    supervisor.hurry()
+    async with asyncio.timeout(10):
+        await stopping
+    assert start_of(pid) is None
+    supervisor.hurry()
+
+
+async def test_one_with_other_settings_is_not_waited_for(tmp_path: Path, port: int) -> None:
+    slow = dataclasses.replace(program(port, "slow"), drain_s=60)
+    async with supervised(tmp_path, slow, stop=False) as first:
+        await first.wait_ready()
+        pid = first.pids["child"]
+    async with supervised(tmp_path, program(port, "other")) as second:
+        await second.wait_ready(10)
+        assert second.pids["child"] != pid
+
+
 async def test_one_that_cannot_start_is_reported_with_its_last_words(
     tmp_path: Path, port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -302,6 +336,7 @@ def test_the_programs_of_a_bridge(tmp_path: Path) -> None:
     line = " ".join(sfu.argv)
     assert "-m sfu --port 7890 --bind 127.0.0.1 --advertise 192.0.2.1" in line
     assert "--udp-port 7882 --tcp-port 7881 --webhook http://127.0.0.1:29332/media/webhook" in line
+    assert "--drain-s 0" in line
     assert SECRET not in line
     assert sfu.secrets == {"LIVEKIT_KEYS": f"k: {SECRET}"}
     scribe = scribe_program(settings)

@@ -238,7 +238,7 @@ async def test_the_end_of_the_server_is_told_and_tokens_are_never_printed(
     await alice.connect(f"ws://127.0.0.1:{ports[0]}", given)
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     alice.on("disconnected", ended.set_result)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
     async with asyncio.timeout(10):
         assert await ended == models.DisconnectReason.SERVER_SHUTDOWN
         assert await process.wait() == 0
