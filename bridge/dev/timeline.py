@@ -65,10 +65,11 @@ class Timeline:
             self.card_body = str(shown["body"])
             self.card_phase = str(shown[CARD]["phase"])
         elif UTTERANCE in content:
-            said = content[UTTERANCE]
-            self.utterances.append(
+            whole = content[UTTERANCE]
+            # Where the bridge was behind, one message holds several utterances.
+            self.utterances += [
                 Utterance(
-                    speaker=str(said["speaker"]),
+                    speaker=str(whole["speaker"]),
                     text=str(said["text"]),
                     start_ms=int(said["start_ms"]),
                     end_ms=int(said["end_ms"]),
@@ -76,7 +77,8 @@ class Timeline:
                     rev=int(said["rev"]),
                     thread=thread,
                 )
-            )
+                for said in whole.get("segments") or [whole]
+            ]
         elif TRANSCRIPT in content:
             form = str(content[TRANSCRIPT]["format"])
             name = str(content.get("filename", content["body"]))
