@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,6 +31,7 @@ from typing import Any
 
 import psutil
 
+from bridge.dev.bridge_process import BridgeProcess
 from bridge.dev.caller import Caller
 from bridge.dev.instance import Instance
 from bridge.dev.layout import SitePlan
@@ -90,13 +91,13 @@ async def _happenings(meeting: Meeting) -> None:
     assert bridge is not None
     await meeting.talk("all well")
     for part in ("scribe", "bridge", "sfu"):
-        pid = bridge.pid if part == "bridge" else getattr(bridge.parts, part)
-        os.kill(pid, signal.SIGKILL)
+        for pid in _pids(bridge, part):
+            os.kill(pid, signal.SIGKILL)
         await meeting.talk(f"{part} killed with -9")
         await eventually(lambda: all((bridge.pid, bridge.parts.sfu, bridge.parts.scribe)))
         await _listened_to(meeting)
         await meeting.talk(f"after the {part}")
-    killing = asyncio.create_task(_no_engine(lambda: bridge.parts.scribe))
+    killing = asyncio.create_task(_no_engine(bridge))
     await meeting.talk("engine down for a minute", until=time.monotonic() + AWAY_S)
     killing.cancel()
     await meeting.talk("after the engine")
@@ -112,12 +113,17 @@ async def _listened_to(meeting: Meeting) -> None:
     await asyncio.gather(*(caller.listened_to(60) for caller in meeting.callers))
 
 
-async def _no_engine(scribe: Callable[[], int | None]) -> None:
+async def _no_engine(bridge: BridgeProcess) -> None:
     while True:
         with contextlib.suppress(psutil.Error):
-            for worker in psutil.Process(scribe()).children():
-                worker.kill()
+            for scribe in _pids(bridge, "scribe"):
+                for worker in psutil.Process(scribe).children():
+                    worker.kill()
         await asyncio.sleep(0.2)
+
+
+def _pids(bridge: BridgeProcess, part: str) -> list[int]:
+    return [bridge.pid] if part == "bridge" and bridge.pid else list(getattr(bridge.parts, part))
 
 
 @asynccontextmanager
@@ -202,9 +208,10 @@ def _traces(record: dict[str, Any], since: float, until: float) -> bool:
 
 
 def _within(record: dict[str, Any], kind: str, since: float, until: float) -> list[dict[str, Any]]:
-    """What the record has of this kind that began then (Unix seconds)."""
+    """What the record has of this kind whose greater part was then (Unix seconds)."""
     began = datetime.fromisoformat(record["started_at"]).timestamp()
-    return [one for one in record[kind] if since <= began + one["start_ms"] / 1000 < until]
+    middle = {id(one): began + (one["start_ms"] + one["end_ms"]) / 2000 for one in record[kind]}
+    return [one for one in record[kind] if since <= middle[id(one)] < until]
 
 
 if __name__ == "__main__":
