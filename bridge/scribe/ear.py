@@ -43,10 +43,8 @@ class Ear:
         """Whether the track has delivered anything, be it silence."""
         return self._listener is not None and self._listener.hears
 
-    def start(
-        self, tasks: asyncio.TaskGroup, epoch_ms: int, activity: Activity
-    ) -> asyncio.Task[None]:
-        """Begin to hear. The task that ends when everything said is answered.
+    def start(self, tasks: asyncio.TaskGroup, epoch_ms: int, activity: Activity) -> None:
+        """Begin to hear; `answer()` is to be run beside it.
 
         `epoch_ms`: Unix time of the conference's start, from which pieces count; `activity`: where
         to note when the track is spoken on.
@@ -54,7 +52,6 @@ class Ear:
         self._activity = activity
         self._listener = Listener(self._stream, detector(), Silero(), epoch_ms, activity)
         self._reading = tasks.create_task(self._read(self._listener))
-        return tasks.create_task(self._answer())
 
     async def stop(self) -> None:
         """Stop reading; what was being said is over, and its answer still comes."""
@@ -79,7 +76,8 @@ class Ear:
             await self._stream.close()
             await frames.aclose()  # type: ignore[attr-defined]
 
-    async def _answer(self) -> None:
+    async def answer(self) -> None:
+        """Tell what the engine answers, until everything said is answered."""
         # The ids of each hearing of a track are its own, so they never meet, whatever restarts.
         voice = Voice(secrets.token_hex(6))
         events = aiter(self._stream)

@@ -79,8 +79,8 @@ class Scribe:
             for task in (*aside, vigil):
                 task.cancel()
 
-    def _awake(self) -> list[str]:
-        return [c for c, session in self._sessions.items() if session.awake]
+    def _awake(self) -> dict[str, int | None]:
+        return {c: one.understood_ms for c, one in self._sessions.items() if one.awake}
 
     async def _stop_all(self) -> None:
         self._ending = True  # these conferences go on: the next scribe is to know since when

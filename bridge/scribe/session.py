@@ -21,7 +21,7 @@ from bridge.scribe.ear import Ear
 from bridge.scribe.engines.choice import Choice
 from bridge.scribe.engines.relay import Relay
 from bridge.scribe.frames import Frame
-from bridge.scribe.merge import Piece
+from bridge.scribe.merge import Piece, milliseconds
 from bridge.scribe.order import Keyring, MediaKey, Order
 from bridge.scribe.participant import (
     CallEvent,
@@ -45,8 +45,8 @@ FIRST_RETRY_S, LAST_RETRY_S = 0.5, 5.0
 PATIENCE = 5
 """Attempts to join (7.5 s of pauses) before a session is said to have failed; it goes on trying."""
 TICK_S = 0.25
-FLUSH_S = 6.0
-"""Seconds the engine has to finish what was said when a call or a track ends."""
+FLUSH_S, GIVEN_UP_S = 15.0, 2.0
+"""Seconds the engine has, after the end, for what was said; then it is told as a gap."""
 DEAF_S, DEAF_PACKETS = 3.0, 100
 MAILBOX = 1000
 
@@ -92,7 +92,7 @@ class Session:
         self._call: Participation | None = None
         self._ears: dict[str, Ear] = {}
         self._relays: dict[str, Relay] = {}
-        self._answers: set[asyncio.Task[None]] = set()
+        self._answers: dict[asyncio.Task[None], Relay] = {}
         self._captions = Captions(show)
         self._bleed: Bleed[Ear] = Bleed()
         self._ready: deque[tuple[Ear, Piece]] = deque()
@@ -114,6 +114,13 @@ class Session:
         """Whether it hears the call at this moment."""
         call = self._call
         return self.state == "listening" and call is not None and not call.interrupted
+
+    @property
+    def understood_ms(self) -> int | None:
+        """Until when all that was said is understood, in Unix ms; None: until now."""
+        owed = [relay.owed_since for relay in self._answers.values()]
+        oldest = min((start for start in owed if start is not None), default=None)
+        return None if oldest is None else self.order.epoch_ms + milliseconds(oldest)
 
     def change(self, order: Order) -> None:
         """Other flags, another language, or a fresh token."""
@@ -137,15 +144,16 @@ class Session:
         self._report(self.order.conference, self.state, self.detail)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._shared.run())
-            await self._attend()
+            await self._attend(tasks)
+            await self._flush()
             self._shared.finish()
         self._say("stopped", "")
 
-    async def _attend(self) -> None:
+    async def _attend(self, answering: asyncio.TaskGroup) -> None:
         while not self._stopping:
             self.order = self._wanted
             if any(map(self._engine.understands, self.order.spoken())):
-                outcome = await self._attempt()
+                outcome = await self._attempt(answering)
                 if isinstance(outcome, Disconnected):
                     await self._changed(self._pause_after(outcome))
             else:
@@ -171,7 +179,7 @@ class Session:
         except TimeoutError:
             return
 
-    async def _attempt(self) -> Disconnected | Changed:
+    async def _attempt(self, answering: asyncio.TaskGroup) -> Disconnected | Changed:
         """Join and listen once; what ended it."""
         call = self._call = Participation(lambda event: self._from(call, event))
         self._seals = Seals()
@@ -188,7 +196,7 @@ class Session:
         self._say("listening", "")
         try:
             await self._listening(self.order)
-            return await self._listen(call)
+            return await self._listen(call, answering)
         except* Exception:  # the session's top level: it goes on with a new connection
             log.exception("conference %s: listening failed", self.order.conference)
         finally:
@@ -202,7 +210,9 @@ class Session:
         if call.renewed_token and self._wanted == self.order:
             self._wanted = replace(self.order, token=call.renewed_token)
 
-    async def _listen(self, call: Participation) -> Disconnected | Changed:
+    async def _listen(
+        self, call: Participation, answering: asyncio.TaskGroup
+    ) -> Disconnected | Changed:
         async with asyncio.TaskGroup() as tasks:
             work = (
                 self._tick(),
@@ -212,28 +222,32 @@ class Session:
                 self._watch(call),
             )
             aside = [tasks.create_task(one) for one in work]
-            outcome = await self._follow(tasks)
-            await self._flush()
-            await self._finals(lambda: self._bleed.rest())
+            outcome = await self._follow(tasks, answering)
+            for sid in list(self._ears):
+                await self._ended(sid)
+            if self._stopping:
+                await self._flush()  # its captions still reach the call
             if isinstance(outcome, Changed):
                 await self._captions.sent()
             for task in aside:
                 task.cancel()
         return outcome
 
-    async def _follow(self, tasks: asyncio.TaskGroup) -> Disconnected | Changed:
+    async def _follow(
+        self, tasks: asyncio.TaskGroup, answering: asyncio.TaskGroup
+    ) -> Disconnected | Changed:
         """Act on what comes in until something ends this connection."""
         while True:
             event = await self._mailbox.get()
             if isinstance(event, TrackBegan):
                 if self._seals.began(event.track, monotonic_ms()):
-                    await self._began(event.track, tasks)
+                    await self._began(event.track, tasks, answering)
             elif isinstance(event, TrackEnded):
                 self._seals.ended(event.sid)
                 await self._ended(event.sid)
             elif isinstance(event, Readable):
                 for track in self._seals.readable(event.identity):
-                    await self._began(track, tasks)
+                    await self._began(track, tasks, answering)
             elif isinstance(event, Unreadable):
                 self._seals.unreadable(event.identity, monotonic_ms())
             elif isinstance(event, Disconnected) or self._must_leave():
@@ -259,7 +273,9 @@ class Session:
         """Whether what is wanted needs another connection, another model, or none."""
         return self._stopping or _connection(self._wanted) != _connection(self.order)
 
-    async def _began(self, track: Track, tasks: asyncio.TaskGroup) -> None:
+    async def _began(
+        self, track: Track, reading: asyncio.TaskGroup, answering: asyncio.TaskGroup
+    ) -> None:
         await self._ended(track.sid)
         if track.identity in self.order.opted_out:
             return
@@ -267,10 +283,11 @@ class Session:
         stream = self._relays[track.sid] = await self._engine.open(language)
         tapped = self._shared.tapped(stream, track.identity)
         ear = Ear(track, tapped, language, self._engine.capability.name, self._told)
-        answering = ear.start(tasks, self.order.epoch_ms, self._bleed.joined(ear))
-        self._answers.add(answering)
-        answering.add_done_callback(self._answers.discard)
-        answering.add_done_callback(lambda _: self._bleed.left(ear, monotonic_ms()))
+        ear.start(reading, self.order.epoch_ms, self._bleed.joined(ear))
+        answers = answering.create_task(ear.answer())
+        self._answers[answers] = stream
+        answers.add_done_callback(self._answers.pop)
+        answers.add_done_callback(lambda _: self._bleed.left(ear, monotonic_ms()))
         self._ears[track.sid] = ear
 
     async def _ended(self, sid: str) -> None:
@@ -280,14 +297,17 @@ class Session:
             await ear.stop()
 
     async def _flush(self) -> None:
-        """Let everything said be answered, within `FLUSH_S`."""
-        for sid in list(self._ears):
-            await self._ended(sid)
+        """Let everything said be answered, within `FLUSH_S`, or be told as lost."""
         if self._answers:
-            _, late = await asyncio.wait(set(self._answers), timeout=FLUSH_S)
+            await asyncio.wait(set(self._answers), timeout=FLUSH_S)
+        if self._answers:
+            log.error("conference %s: not all that was said is understood", self.order.conference)
+            for relay in list(self._answers.values()):
+                relay.give_up()
+            _, late = await asyncio.wait(set(self._answers), timeout=GIVEN_UP_S)
             for task in late:
-                log.error("conference %s: an utterance was not finished", self.order.conference)
                 task.cancel()
+        await self._finals(lambda: self._bleed.rest())
 
     async def _told(self, piece: Piece, ear: Ear) -> None:
         if piece.final:

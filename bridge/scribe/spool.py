@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -56,10 +56,11 @@ class Spool:
         rows = [(key,) for key in keys]
         await self._run(lambda: self._ack(rows))
 
-    async def listening(self, conferences: Iterable[str], now_ms: int) -> None:
-        """These conferences are listened to now (Unix ms)."""
-        rows = [(conference, now_ms) for conference in conferences]
-        await self._run(lambda: self._listening(rows))
+    async def listening(self, until_ms: Mapping[str, int]) -> None:
+        """Until when these conferences were listened to (Unix ms)."""
+        rows = list(until_ms.items())
+        if rows:
+            await self._run(lambda: self._listening(rows))
 
     async def listened_until(self, conference: str) -> int | None:
         """When a conference was last listened to (Unix ms), by this process or one before it."""

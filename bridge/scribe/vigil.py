@@ -26,12 +26,16 @@ SHORTEST_MS = 2500
 
 
 class Vigil:
-    """`run()` writes the marks of `awake()`; a session tells when it begins and stops to listen."""
+    """`run()` writes the marks of `awake()`; a session tells when it begins and stops to listen.
+
+    `awake()`: who is listened to, and until when all is understood (Unix ms; None: until now). What
+    was heard and not understood dies with the process, so that is where the mark on disk lies.
+    """
 
     def __init__(
         self,
         spool: Spool,
-        awake: Callable[[], list[str]],
+        awake: Callable[[], dict[str, int | None]],
         keep: Callable[[Frame], Awaitable[None]],
         clock_ms: Callable[[], int] = unix_ms,
     ) -> None:
@@ -39,27 +43,34 @@ class Vigil:
         self._awake = awake
         self._keep = keep
         self._clock_ms = clock_ms
+        self._awake_ms: dict[str, int] = {}
 
     async def run(self) -> None:
         """Mark who is listened to, until cancelled."""
         while True:
             try:
-                if conferences := self._awake():
-                    await self._spool.listening(conferences, self._clock_ms())
+                now_ms = self._clock_ms()
+                awake = self._awake()
+                self._awake_ms |= dict.fromkeys(awake, now_ms)
+                marks = {c: min(now_ms, until or now_ms) for c, until in awake.items()}
+                await self._spool.listening(marks)
             except sqlite3.Error as error:
                 log.error("the spool cannot be written: %s", error)
             await asyncio.sleep(MARK_S)
 
     async def began(self, order: Order) -> None:
         """A session listens (again): what lies between is told, and kept as segments are."""
-        until_ms = await self._spool.listened_until(order.conference)
-        now_ms = self._clock_ms()
-        await self._spool.listening([order.conference], now_ms)
+        until_ms = self._awake_ms.get(order.conference)
+        if until_ms is None:
+            until_ms = await self._spool.listened_until(order.conference)
+        now_ms = self._awake_ms[order.conference] = self._clock_ms()
+        await self._spool.listening({order.conference: now_ms})
         if until_ms is not None and now_ms - until_ms >= SHORTEST_MS and order.transcript:
             await self._keep(_interruption(order, until_ms, now_ms))
 
     async def ended(self, conference: str) -> None:
         """A session was stopped because the bridge wanted it so."""
+        self._awake_ms.pop(conference, None)
         await self._spool.forget(conference)
 
 

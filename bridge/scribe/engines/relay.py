@@ -165,6 +165,19 @@ class Relay:
             self._heard.clear()
             await self._heard.wait()
 
+    @property
+    def owed_since(self) -> int | None:
+        """Where the oldest speech begins that is not answered; None where all is."""
+        return self._owed[0].start if self._owed else None
+
+    def give_up(self) -> None:
+        """Nobody waits any longer: what is not answered is told as lost, and nothing after it."""
+        self._give_up()
+        self._tell_hole()
+        self._deaf = self._done = True
+        self._leave()
+        self._heard.set()
+
     # ---- the engines' side
 
     async def run(self) -> None:

@@ -312,6 +312,26 @@ async def test_what_is_to_be_forgotten_is_neither_answered_nor_given_to_another(
         assert simple.opened == []
 
 
+async def test_what_nobody_waits_for_any_longer_is_told_as_a_gap() -> None:
+    slow = ToldEngine("slow")
+    slow.mute = True
+    async with scene(slow) as s:
+        relay = await s.relay()
+        assert relay.owed_since is None
+        says(relay, 1)
+        says(relay, 4, seconds=2)
+        await settled()
+        assert relay.owed_since == RATE
+        await relay.close()
+        relay.give_up()
+        await s.ended()
+        assert s.told == [Gap(RATE, 2 * RATE), Gap(4 * RATE, 6 * RATE)]
+        slow.streams[0].tell(Final(RATE, (Word("late", RATE, 2 * RATE),)))
+        await settled()
+        assert len(s.told) == 2
+        assert relay.owed_since is None
+
+
 async def test_gaps_of_an_engine_are_passed_on() -> None:
     engine = ToldEngine("slow")
     engine.mute = True

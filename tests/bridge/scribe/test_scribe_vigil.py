@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,14 @@ class Watched:
 
     def __init__(self, spool: Spool) -> None:
         self.now_ms = EPOCH_MS
+        self.understood_ms: int | None = None
         self.kept: list[Frame] = []
-        self.vigil = Vigil(spool, lambda: ["c"], self.keep, clock_ms=lambda: self.now_ms)
+        self.vigil = Vigil(
+            spool, lambda: {"c": self.understood_ms}, self.keep, clock_ms=lambda: self.now_ms
+        )
+
+    def awake(self) -> dict[str, int | None]:
+        return {"c": self.understood_ms}
 
     async def keep(self, frame: Frame) -> None:
         self.kept.append(frame)
@@ -58,7 +65,7 @@ async def test_what_lies_between_two_hearings_is_told(
     spool = await Spool.open(tmp_path / "spool")
     watched = Watched(spool)
     assert await watched.again(0) == []  # the first time nothing was interrupted
-    await spool.listening(["c", "d"], EPOCH_MS + 10_000)
+    await spool.listening({"c": EPOCH_MS + 10_000, "d": EPOCH_MS})
     await spool.close()
     spool = await Spool.open(tmp_path / "spool")  # as another process does
     assert await Watched(spool).again(10_000 + away_ms) == told
@@ -87,4 +94,21 @@ async def test_one_interruption_has_one_name(tmp_path: Path) -> None:
     assert frame["type"] == "interruption"
     assert frame["key"] == f"interruption:c:{EPOCH_MS}"
     assert (frame["conference"], frame["room_id"]) == ("c", "!r")
+    await spool.close()
+
+
+async def test_what_was_heard_and_not_understood_is_lost_with_the_process(tmp_path: Path) -> None:
+    spool = await Spool.open(tmp_path / "spool")
+    watched = Watched(spool)
+    await watched.again(0)
+    watched.now_ms, watched.understood_ms = EPOCH_MS + 30_000, EPOCH_MS + 18_000
+    marking = asyncio.create_task(watched.vigil.run())
+    async with asyncio.timeout(10):
+        while await spool.listened_until("c") != EPOCH_MS + 18_000:  # noqa: ASYNC110 - a file
+            await asyncio.sleep(0.01)
+    marking.cancel()
+    # The same process still answers it.
+    assert await watched.again(40_000) == [(30_000, 40_000)]
+    await spool.listening({"c": EPOCH_MS + 18_000})
+    assert await Watched(spool).again(45_000) == [(18_000, 45_000)]
     await spool.close()
