@@ -121,6 +121,15 @@ class Media:
     advertised_addresses: list[str] = _setting(
         [], "embedded: addresses given to clients for media, where they differ from `bind`."
     )
+    turn_urls: list[str] = _setting(
+        [],
+        "embedded: relays for clients whose network lets neither media port through, such as\n"
+        "turns:relay.example.org:443?transport=tcp: a coturn, set up as docs/operations.md says.",
+    )
+    turn_secret_file: str = _setting(
+        "", "embedded: a file with the relays' static-auth-secret. Clients get credentials of it."
+    )
+    turn_ttl_s: int = _setting(14400, "embedded: seconds that such credentials are valid.")
     drain_s: int = _setting(
         0,
         "embedded: seconds that calls may go on, without new ones, when the bridge is stopped. 0:\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,6 +43,11 @@ class Config:
     departure_timeout_s: int = 20
     resume_timeout_s: int = 20
     max_participants: int = 0
+    turn_urls: tuple[str, ...] = ()
+    """Relays told to clients (RFC 7065)."""
+    turn_secret: str = field(default="", repr=False)
+    turn_ttl_s: int = 14400
+    """Seconds that credentials for the relays are valid."""
     drain_s: int = 0
     """Seconds that calls may go on after SIGTERM."""
     loudest: int = 6
@@ -95,6 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     flag("--keys", metavar="'KEY: SECRET'", help="API keys; LIVEKIT_KEYS does the same unseen")
     flag("--webhook", action="append", metavar="URL", help="where events are posted")
     flag("--webhook-key", metavar="KEY", help="the API key events are signed with (the first)")
+    flag("--turn-url", action="append", metavar="URL", help="relay (turn:HOST:PORT) for clients")
+    flag("--turn-secret-file", metavar="FILE", help="coturn's static-auth-secret")
+    flag("--turn-ttl", type=int, metavar="S", help="seconds its credentials are valid (14400)")
     flag("--drain-s", type=int, metavar="S", help="seconds calls may go on after SIGTERM (0)")
     flag("--loudest", type=int, metavar="N", help="voices forwarded in a large room, 0: all (6)")
     flag("--loudest-above", type=int, metavar="N", help="microphones of a large room (10)")
@@ -114,6 +123,9 @@ def _flags(given: argparse.Namespace) -> dict[str, Any]:
         "keys": keys_of(given.keys) if given.keys else None,
         "webhook_urls": tuple(given.webhook) if given.webhook else None,
         "webhook_key": given.webhook_key,
+        "turn_urls": tuple(given.turn_url) if given.turn_url else None,
+        "turn_secret": _secret_in(given.turn_secret_file) if given.turn_secret_file else None,
+        "turn_ttl_s": given.turn_ttl,
         "drain_s": given.drain_s,
         "loudest": given.loudest,
         "loudest_above": given.loudest_above,
@@ -127,6 +139,7 @@ def _checked(config: Config) -> Config:
         value = getattr(config, name)
         if not (0 if name == "tcp_port" else 1) <= value <= 65535:
             raise BadConfig(f"{name} must be a port number")
+    _check_relays(config)
     for name in ("drain_s", "loudest", "loudest_above"):
         if getattr(config, name) < 0:
             raise BadConfig(f"{name} must not be negative")
@@ -134,6 +147,36 @@ def _checked(config: Config) -> Config:
     if key not in config.keys:
         raise BadConfig("webhook key is not among the API keys")
     return replace(config, webhook_key=key)
+
+
+_RELAY = re.compile(
+    r"(turn:HOST(:\d+)?(\?transport=(udp|tcp))?|turns:HOST(:\d+)?(\?transport=tcp)?)".replace(
+        "HOST", r"([\w.-]+|\[[0-9a-fA-F:.]+\])"
+    )
+)
+
+
+def _check_relays(config: Config) -> None:
+    for url in config.turn_urls:
+        if not _RELAY.fullmatch(url):
+            raise BadConfig(
+                f"{url!r} is no relay: turn:HOST:PORT?transport=udp, or turns:HOST:PORT"
+            )
+    if config.turn_urls and not config.turn_secret:
+        raise BadConfig("relays need the secret they share with us: --turn-secret-file")
+    if config.turn_ttl_s < 60:
+        raise BadConfig("credentials for relays must be valid for 60 seconds at least")
+
+
+def _secret_in(file: str) -> str:
+    try:
+        secret = Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise BadConfig(f"{file}: the secret of the relays cannot be read: {reason}") from error
+    if not secret or len(secret.split()) > 1:
+        raise BadConfig(f"{file}: must hold the secret of the relays, in one line")
+    return secret
 
 
 # -- file -------------------------------------------------------------------------------------
@@ -189,6 +232,9 @@ _FILE: dict[str, tuple[str, _Reader]] = {
     "room.empty_timeout": ("empty_timeout_s", _number),
     "room.departure_timeout": ("departure_timeout_s", _number),
     "room.max_participants": ("max_participants", _number),
+    "turn.urls": ("turn_urls", _texts),
+    "turn.secret_file": ("turn_secret", lambda value: _secret_in(_text(value))),
+    "turn.ttl": ("turn_ttl_s", _number),
     "drain_s": ("drain_s", _number),
     "audio.loudest": ("loudest", _number),
     "audio.loudest_above": ("loudest_above", _number),

@@ -27,6 +27,7 @@ from sfu.room.forwarding import Forwarding
 from sfu.room.room import Limits
 from sfu.signal import token
 from sfu.signal.registry import Registry
+from sfu.signal.relays import Relays
 from sfu.signal.session import Moment, Session
 from sfu.signal.signalling import Signalling
 from sfu.transport.endpoint import Endpoint, EndpointSettings
@@ -64,6 +65,9 @@ class Server:
             limits=limits,
             auto_create=config.auto_create,
             resume_timeout_s=config.resume_timeout_s,
+            relays=Relays(
+                urls=config.turn_urls, secret=config.turn_secret, ttl_s=config.turn_ttl_s
+            ),
         )
         self.door = Door(
             self.registry,

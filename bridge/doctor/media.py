@@ -7,15 +7,18 @@ import contextlib
 import ipaddress
 import re
 import time
+from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import jwt
 from livekit import rtc
+from livekit.protocol.rtc import ICEServer
 
 from bridge.doctor.configuration import is_here
 from bridge.doctor.findings import Remark, Value, failed, ok, unchecked, warning
 from bridge.doctor.http import NoAnswer, Reply, ask
+from bridge.doctor.relays import Relay, allocation
 from bridge.doctor.signalling import NoJoin, join
 from bridge.doctor.stun import Candidate, reaches
 from bridge.doctor.visit import Visit
@@ -217,13 +220,32 @@ def _only_inside(given: list[Candidate], visit: Visit) -> bool:
     return not any(is_public(one.address) for one in given)
 
 
-async def turn(visit: Visit) -> Remark:
-    """Relays that the media server tells clients of."""
+async def turn(visit: Visit) -> Answer:
+    """Relays that the media server tells clients of give them an address."""
     servers = visit.joined.response.ice_servers if visit.joined else []
-    relays = [url for one in servers for url in one.urls if url.startswith("turn")]
-    if relays:
-        return ok("turn.some", servers=", ".join(relays))
-    return unchecked("turn.none")
+    relays = relays_of(servers)
+    if not relays and visit.settings.media.turn_urls:
+        return failed("turn.not_told", servers=", ".join(visit.settings.media.turn_urls))
+    if not relays:
+        return unchecked("turn.none")
+    outcomes = await asyncio.gather(*(allocation(relay, WAY_S) for relay in relays))
+    remarks = []
+    for relay, outcome in zip(relays, outcomes, strict=True):
+        if outcome.kind == "refused":
+            remarks.append(failed("turn.refused", server=relay.url, reason=outcome.reason))
+        elif outcome.kind == "silent":
+            remarks.append(failed("turn.silent", server=relay.url, reason=outcome.reason))
+    return remarks or ok("turn.some", servers=", ".join(relay.url for relay in relays))
+
+
+def relays_of(servers: Iterable[ICEServer]) -> list[Relay]:
+    """Each address of a relay, with its credentials; STUN servers are none."""
+    return [
+        Relay(url, one.username, one.credential)
+        for one in servers
+        for url in one.urls
+        if url.startswith("turn")
+    ]
 
 
 async def media(visit: Visit) -> Remark:

@@ -62,6 +62,7 @@ def sfu_program(settings: Settings, key: ApiKey) -> Program:
     for address in media.advertised_addresses:
         argv += ["--advertise", address]
     argv += ["--udp-port", str(media.rtc_udp_port), "--tcp-port", str(media.rtc_tcp_port)]
+    argv += _relays(settings)
     argv += ["--webhook", webhook_url(settings), "--drain-s", str(media.drain_s)]
     return Program(
         name="sfu",
@@ -70,6 +71,16 @@ def sfu_program(settings: Settings, key: ApiKey) -> Program:
         healthy=lambda: answers_http(media.api_url),
         drain_s=media.drain_s,
     )
+
+
+def _relays(settings: Settings) -> list[str]:
+    """Options for TURN; the secret stays in its file."""
+    media = settings.media
+    options = [option for url in media.turn_urls for option in ("--turn-url", url)]
+    if media.turn_secret_file:
+        file = settings.path(media.turn_secret_file).resolve()
+        options += ["--turn-secret-file", str(file), "--turn-ttl", str(media.turn_ttl_s)]
+    return options
 
 
 def scribe_program(settings: Settings, options: Sequence[str] = ()) -> Program:

@@ -11,6 +11,7 @@ from livekit.protocol.room import CreateRoomRequest
 from sfu.room.forwarding import Forwarding
 from sfu.room.room import Limits, Room, RoomEvent
 from sfu.signal import admin
+from sfu.signal.relays import Relays
 from sfu.signal.session import Moment, Surroundings
 from sfu.signal.signalling import RESUME_TIMEOUT_S, Signalling
 from sfu.signal.token import Claims
@@ -30,11 +31,13 @@ class Registry:
         limits: Limits | None = None,
         auto_create: bool = True,
         resume_timeout_s: float = RESUME_TIMEOUT_S,
+        relays: Relays | None = None,
     ) -> None:
         self._new_around = new_around
         self._new_forwarding = new_forwarding
         self._limits = limits or Limits()
         self._resume_timeout_s = resume_timeout_s
+        self._relays = relays
         self.auto_create = auto_create
         self.draining = False
         """No new rooms; those that are there go on."""
@@ -123,7 +126,9 @@ class Registry:
             limits=limits,
             metadata=metadata,
         )
-        signalling = Signalling(room, around, resume_timeout_s=self._resume_timeout_s)
+        signalling = Signalling(
+            room, around, resume_timeout_s=self._resume_timeout_s, relays=self._relays
+        )
         around.attach(signalling)
         self.rooms[name] = signalling
         room.start()

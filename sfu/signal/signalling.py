@@ -14,6 +14,7 @@ from livekit.protocol import models, rtc
 from sfu.room.participant import Participant, State
 from sfu.room.room import Room
 from sfu.signal import datatracks, messages, quality, subscribing
+from sfu.signal.relays import Relays
 from sfu.signal.session import Connection, Moment, PeerKey, Role, Session, Surroundings
 from sfu.signal.token import Claims
 
@@ -33,10 +34,16 @@ class Signalling:
     """Sessions of one room."""
 
     def __init__(
-        self, room: Room, around: Surroundings, *, resume_timeout_s: float = RESUME_TIMEOUT_S
+        self,
+        room: Room,
+        around: Surroundings,
+        *,
+        resume_timeout_s: float = RESUME_TIMEOUT_S,
+        relays: Relays | None = None,
     ) -> None:
         self.room = room
         self.around = around
+        self.relays = relays or Relays()
         self.resume_timeout_s = resume_timeout_s
         self.sessions: dict[str, Session] = {}
         self.prefer_tcp: set[str] = set()
@@ -57,7 +64,7 @@ class Signalling:
         session.refresh_at = now.monotonic + REFRESH_INTERVAL_S
         self.sessions[participant.sid] = session
         self.room.add(participant)
-        session.send(rtc.SignalResponse(join=self._join_response(session)))
+        session.send(rtc.SignalResponse(join=self._join_response(session, now)))
         self.changed(participant)
         for track in self.room.tracks():
             subscribing.reconcile(self, session, track)
@@ -80,7 +87,9 @@ class Signalling:
         session.attach()
         session.overflown = False
         session.refresh_at = now.monotonic + REFRESH_INTERVAL_S
-        response = rtc.ReconnectResponse(server_info=_server_info())
+        response = rtc.ReconnectResponse(
+            server_info=_server_info(), ice_servers=self.relays.servers(sid, now.wall)
+        )
         session.send(rtc.SignalResponse(reconnect=response))
         everyone = [p.info() for p in self.room.visible() if p is not session.participant]
         everyone += [session.participant.info(), *session.missed.values()]
@@ -159,7 +168,7 @@ class Signalling:
             client=join.client,
         )
 
-    def _join_response(self, session: Session) -> rtc.JoinResponse:
+    def _join_response(self, session: Session, now: Moment) -> rtc.JoinResponse:
         participant = session.participant
         others = [p.info() for p in self.room.visible() if p is not participant]
         return rtc.JoinResponse(
@@ -171,6 +180,8 @@ class Signalling:
             subscriber_primary=not session.single,
             ping_timeout=PING_TIMEOUT_S,
             ping_interval=PING_INTERVAL_S,
+            # The sid, not the identity: a relay's log need not know who calls.
+            ice_servers=self.relays.servers(participant.sid, now.wall),
             enabled_publish_codecs=self.room.info().enabled_codecs,
             fast_publish=True,
         )

@@ -328,14 +328,20 @@ def test_the_programs_of_a_bridge(tmp_path: Path) -> None:
     settings = dataclasses.replace(
         Settings(base=tmp_path),
         media=Media(
-            api_url="http://127.0.0.1:7890", bind=["127.0.0.1"], advertised_addresses=["192.0.2.1"]
+            api_url="http://127.0.0.1:7890",
+            bind=["127.0.0.1"],
+            advertised_addresses=["192.0.2.1"],
+            turn_urls=["turn:relay.example.org"],
+            turn_secret_file="turn.secret",
         ),
     )
     key = ApiKey("k", SECRET)
     sfu = sfu_program(settings, key)
     line = " ".join(sfu.argv)
     assert "-m sfu --port 7890 --bind 127.0.0.1 --advertise 192.0.2.1" in line
-    assert "--udp-port 7882 --tcp-port 7881 --webhook http://127.0.0.1:29332/media/webhook" in line
+    assert "--udp-port 7882 --tcp-port 7881 --turn-url turn:relay.example.org" in line
+    assert f"--turn-secret-file {tmp_path / 'turn.secret'} --turn-ttl 14400" in line
+    assert "--webhook http://127.0.0.1:29332/media/webhook" in line
     assert "--drain-s 0" in line
     assert SECRET not in line
     assert sfu.secrets == {"LIVEKIT_KEYS": f"k: {SECRET}"}

@@ -86,6 +86,41 @@ def test_missing_file_and_missing_keys(tmp_path: Path) -> None:
     assert Config().port == 7880
 
 
+def test_relays(tmp_path: Path) -> None:
+    secret = tmp_path / "turn.secret"
+    secret.write_text("shared\n")
+    url, other = "turn:relay.example.org:3478?transport=udp", "turns:[2001:db8::1]:443"
+    file = tmp_path / "sfu.yaml"
+    file.write_text(
+        f"keys: {{k: s}}\nturn: {{urls: ['{url}'], secret_file: '{secret}', ttl: 600}}\n"
+    )
+    config = read(["--config", str(file), "--turn-url", url, "--turn-url", other], {})
+    assert (config.turn_urls, config.turn_secret, config.turn_ttl_s) == (
+        (url, other),
+        "shared",
+        600,
+    )
+    assert "shared" not in repr(config)
+    flags = ["--dev", "--turn-url", url, "--turn-secret-file", str(secret)]
+    assert read([*flags, "--turn-ttl", "60"], {}).turn_ttl_s == 60
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--turn-url", "turn:x"], "--turn-secret-file"),
+        (["--turn-url", "stun:x"], "is no relay"),
+        (["--turn-url", "turns:x?transport=udp"], "is no relay"),
+        (["--turn-ttl", "5"], "60 seconds"),
+        (["--turn-secret-file", "/nowhere"], "cannot be read"),
+        (["--turn-secret-file", "/dev/null"], "in one line"),
+    ],
+)
+def test_wrong_relays(flags: list[str], sentence: str) -> None:
+    with pytest.raises(BadConfig, match=sentence):
+        read(["--dev", *flags], {})
+
+
 def test_how_many_voices_are_heard_can_be_set(tmp_path: Path) -> None:
     file = tmp_path / "sfu.yaml"
     file.write_text("keys: {k: s}\naudio: {loudest: 3, loudest_above: 20}\n")
