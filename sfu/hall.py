@@ -155,7 +155,7 @@ class Link:
 
 
 PACE_S = 0.01
-"""Between two portions of padding while a link is tried."""
+"""Between two portions of padding while a link is tried, or two looks at what is missing."""
 
 
 class Hall:
@@ -170,7 +170,7 @@ class Hall:
         self.links: dict[PeerKey, Link] = {}
         self._outside = outside
         self._pumping = False
-        self._pacing = False
+        self._pacing = self._repairing = False
 
     # -- Surroundings
 
@@ -217,7 +217,11 @@ class Hall:
 
     def pump(self) -> None:
         self._pumping = False
-        batches = self.signalling.room.forwarding.drain()
+        forwarding = self.signalling.room.forwarding
+        if forwarding.repairing and not self._repairing:
+            self._repairing = True
+            asyncio.get_running_loop().call_later(PACE_S, self._repair)
+        batches = forwarding.drain()
         links = self.links
         self.endpoint.egress.send_many(
             [
@@ -238,6 +242,11 @@ class Hall:
         if forwarding.probing and not self._pacing:
             self._pacing = True
             asyncio.get_running_loop().call_later(PACE_S, self._pace)
+
+    def _repair(self) -> None:
+        self._repairing = False
+        self.signalling.room.forwarding.repair(time.monotonic())
+        self.pump()
 
     def _pace(self) -> None:
         """Padding in small portions: a whole one at once would fill the queue that it looks for."""

@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from sfu.bandwidth.delivered import Delivered
 from sfu.bandwidth.probe import Probe, Probing
 from sfu.bandwidth.sent import Result
-from sfu.bandwidth.trend import Trend, Usage
+from sfu.bandwidth.trend import Trend
 
 DECREASE = 0.85
 INCREASE_PER_S = 1.08
-BEYOND_PROVEN = 1.5
+BEYOND_PROVEN = 1.2
 LOSSY = 0.12
 """Share of lost packets that means congestion; radio links lose a few per cent of themselves."""
 LEAST = 60_000.0
@@ -56,7 +56,7 @@ class Estimator:
         """What the peer has told."""
         for result in results:
             self._take(result, now)
-        over = self._trend.usage is Usage.OVER
+        over = self._trend.congested
         if self._probing.speaks(now):
             self._learn(over, now)
         elif over:

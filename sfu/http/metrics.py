@@ -32,6 +32,10 @@ class SfuCollector(Collector):
         yield GaugeMetricFamily("sfu_draining", "1: no new rooms are taken", draining)
         tracks = sum(len(p.published()) for p in people)
         yield GaugeMetricFamily("sfu_tracks", "Published tracks", tracks)
+        limits = [limit for room in rooms for limit in room.forwarding.limits()]
+        yield GaugeMetricFamily("sfu_limited_links", "Subscribers' links found narrow", len(limits))
+        lowest = min(limits, default=float("inf"))
+        yield GaugeMetricFamily("sfu_lowest_limit", "Of these, the narrowest, in bit/s", lowest)
         for name, read in self._counts.items():
             family = CounterMetricFamily(f"sfu_{name}", f"Counts of {name}", labels=["reason"])
             for reason, count in sorted(read().items()):

@@ -52,6 +52,8 @@ class Forwarding:
     def __init__(self, floor: FloorLimits | None = None) -> None:
         self.drops: DropCounts = Counter()
         self._floor = Floor(floor or FloorLimits(), self.drops)
+        self.repairing = False
+        """Packets of publishers are missing: `repair` is to be called every few milliseconds."""
         self._outbox = Outbox(self.drops)
         self._routes = Routes()
         self._feedback = Feedback(self._routes, self.drops)
@@ -183,6 +185,11 @@ class Forwarding:
                 own.rtt = max(own.rtt, subscription.stats.rtt)
         return found
 
+    def limits(self) -> list[float]:
+        """Bit/s of the links that are known to be limited."""
+        limits = (link.limit for link in self._routes.links.values())
+        return [limit for limit in limits if limit is not None]
+
     def bitrate_estimate(self, peer_key: Hashable) -> int | None:
         """The last REMB of a subscriber, bit/s. One input among others: it is often too low."""
         return self._feedback.estimates.get(peer_key)
@@ -265,6 +272,8 @@ class Forwarding:
         if publication.accept(view, len(data), repaired=stream.repair):
             self._forward(publication, view)
             publication.repair(view.layer, now)
+            if stream.layer.reception.missing:
+                self.repairing = True
 
     def _forward(self, publication: Publication, view: View) -> None:
         if publication.muted:
@@ -326,7 +335,7 @@ class Forwarding:
         for subscription in subscriptions:
             if publication.kind == "video":
                 subscription.select(now)
-            if subscription.flows:
+            if subscription.wanted:  # one that is paused must find it when there is room again
                 wanted.append(subscription.desired)
         publication.update_demand(wanted, now)
 
@@ -341,6 +350,13 @@ class Forwarding:
                 part = reports[start : start + rtcp.MAX_REPORTS]
                 compound = rtcp.build_receiver_report(FEEDBACK_SSRC, part)
                 self._outbox.packet(upstream, compound, rtcp=True)
+
+    def repair(self, now: float) -> None:
+        """Ask publishers for what is missing. A picture is over before its last packet is missed:
+        the next one may be far away, and what is asked for with it comes too late to be shown."""
+        publications = self._routes.publications.values()
+        missing = [publication.repair_all(now) for publication in publications]  # all are asked
+        self.repairing = any(missing)
 
     @property
     def probing(self) -> bool:

@@ -227,10 +227,16 @@ class Publication:
             if due:
                 self.source.nack(index, due)
 
-    def tick(self, now: float) -> None:
-        """Repairs, key frames put off, and layers that ceased to flow."""
+    def repair_all(self, now: float) -> bool:
+        """The same for all layers; whether anything is still missing."""
         for layer in self.layers:
             self.repair(layer.index, now)
+        return not self.muted and any(layer.reception.missing for layer in self.layers)
+
+    def tick(self, now: float) -> None:
+        """Repairs, key frames put off, and layers that ceased to flow."""
+        self.repair_all(now)
+        for layer in self.layers:
             if layer.needs_key_frame:
                 self.keyframe(layer.index, now)
             if layer.flowing and self.kind == "video" and now - layer.last_packet > FLOW_TIMEOUT:

@@ -168,6 +168,13 @@ class Subscription:
         if self.target != self.desired:  # it may begin to flow because of this
             self.publication.keyframe(self.desired, now)
 
+    @property
+    def _too_much(self) -> bool:
+        """Whether the link has no room for what is forwarded, until a key frame of less comes."""
+        if self.allowed == TOP or self.current is None:
+            return False
+        return self.publication.stream_of(self.target) < self.current
+
     def request_key_frame(self, now: float) -> None:
         """The subscriber cannot decode: ask the source of what it is sent now."""
         self.publication.keyframe(self.target if self.current is None else self.current, now)
@@ -246,6 +253,8 @@ class Subscription:
         layers = self.publication.layers
         before = None if self.current is None else layers[self.current]
         after = layers[view.layer]
+        if self._too_much:  # with this key frame nobody needs what was lost before it
+            self._history = History(HISTORY[self.publication.kind])
         # The same stream after a pause kept its clock; a restarted one has a new clock.
         keep = same and not self._munger.restarted(view)
         self._munger.rebase(view, before, after, keep_clock=keep)
@@ -352,7 +361,11 @@ class Subscription:
             self.stats.rtt = max(0.0, now - sent - report.dlsr / 65536)
 
     def retransmit(self, sequences: Iterable[int], now: float) -> None:
-        """Send again what the subscriber lost, within its budget."""
+        """Send again what the subscriber lost, within its budget; nothing of a layer that the link
+        has no room for: it would only be lost again, and the speech beside it."""
+        if self._too_much:
+            self._drops[Drop.NACK_THROTTLED] += 1
+            return
         elapsed = now - self._budget_at
         self._budget = min(RESEND_BURST, self._budget + elapsed * RESENDS_PER_SECOND)
         self._budget_at = now

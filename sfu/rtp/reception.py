@@ -6,7 +6,7 @@ from sfu.rtp.sequence import forward_distance
 MAX_DROPOUT = 3000  # RFC 3550 A.1: a larger jump forward is a restart
 MAX_MISORDER = 1000
 MAX_MISSING = 512
-REORDER_WAIT = 0.020  # galene: a packet late by 20 ms is lost, not reordered
+REORDER_WAIT = 0.005  # libwebrtc does not wait at all: few ways change the order
 REORDER_PACKETS = 24
 NACK_TRIES = 8
 NACK_INTERVAL = 0.030

@@ -270,11 +270,27 @@ def test_missing_packets_are_asked_for_again_and_again(room: Room) -> None:
     assert asked == [(1, [2]), (1, [2])]
 
 
+def test_between_packets_what_is_missing_is_asked_for_until_it_came(room: Room) -> None:
+    assert not room.forwarding.repairing
+    room.send(packet(1), packet(3))
+    room.drain()
+    assert room.forwarding.repairing
+    room.now += 0.01
+    room.forwarding.repair(room.now)
+    assert len(room.drain()[1]) == 1
+    assert room.forwarding.repairing
+    room.send(packet(2))
+    room.forwarding.repair(room.now)
+    assert not room.forwarding.repairing
+
+
 def test_a_muted_publication_is_not_repaired(room: Room) -> None:
     room.send(packet(1), packet(3))
     subscription = room.subscribe("TR_A")
     subscription.publication.muted = True
     room.tick(0.03)
+    room.forwarding.repair(room.now)
+    assert not room.forwarding.repairing
     kinds = {block.packet_type for data in room.drain()[1] for block in rtcp.walk(data)}
     assert rtcp.RTPFB not in kinds
 

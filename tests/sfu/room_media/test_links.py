@@ -6,7 +6,7 @@ import pytest
 
 from sfu.bandwidth.allocation import PAUSED, TOP
 from sfu.room.drops import Drop
-from sfu.room.events import StreamPaused
+from sfu.room.events import QualityDemand, StreamPaused
 from sfu.room.forwarding import Subscription
 from sfu.rtp import extension, packet, rtcp
 from sfu.rtp.feedback import build_nack
@@ -93,6 +93,56 @@ def test_a_limit_takes_the_lower_layer_and_is_over_with_it() -> None:
     room.down.allow(TOP, room.now)
     room.frame("h", key=True)
     assert room.down.current == 1
+
+
+def test_what_the_link_has_no_room_for_is_not_sent_again() -> None:
+    room = Viewing("q", "h")
+    for rid in "qh":
+        room.frame(rid, key=True)
+    room.tick()
+    room.frame("h")
+    sent = before = sequences(room.media())
+    room.down.allow(0, room.now)
+
+    def resent() -> int:
+        room.now += 1
+        room.drain()
+        room.forwarding.rtcp("s", build_nack(9, 1000, sent), room.now)
+        return len(room.drain()[0])
+
+    assert resent() == 0  # the lower layer's key frame is still to come
+    room.frame("q", key=True)
+    assert room.down.current == 0
+    assert resent() == 0
+    room.frame("q")
+    sent = sequences(room.media())
+    assert resent() == 1
+    assert room.forwarding.drops[Drop.NACK_UNKNOWN] == len(before)
+    assert room.forwarding.drops[Drop.NACK_THROTTLED] == 1
+
+
+def test_limits_are_told() -> None:
+    room = Viewing()
+    assert room.forwarding.limits() == []
+    link = room.forwarding._routes.links["s"]
+    link._estimator.limit = 500_000.0
+    assert room.forwarding.limits() == [500_000.0]
+
+
+def test_what_is_paused_for_room_stays_wanted_of_its_publisher() -> None:
+    room = Viewing("q", "h")
+    for rid in "qh":
+        room.frame(rid, key=True)
+    room.tick()
+    room.forwarding.drain()
+    room.down.allow(PAUSED, room.now)
+    events = []
+    for _ in range(40):
+        room.down.allow(PAUSED, room.now)
+        room.tick()
+        room.down.allow(PAUSED, room.now)
+        events += room.forwarding.drain().events
+    assert not any(isinstance(event, QualityDemand) for event in events)
 
 
 def test_what_has_no_room_is_paused_and_said() -> None:
