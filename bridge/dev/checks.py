@@ -73,6 +73,8 @@ def _json(content: str, speakers: Sequence[str]) -> bool:
 
 
 _DOCUMENTS: dict[str, _Looks] = {"md": _markdown, "vtt": _webvtt, "json": _json}
+FORMS = _DOCUMENTS.keys()
+"""Of the documents that are looked into."""
 
 
 async def check_record(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.dev.caller import Caller, media_token
-from bridge.dev.checks import Checks, Line, check_record
+from bridge.dev.checks import FORMS, Checks, Line, check_record
 from bridge.dev.instance import Instance
 from bridge.dev.layout import SitePlan
 from bridge.dev.person import MatrixError, Person
@@ -93,7 +93,7 @@ class Demo:
         await self._refused()
         await self._talk()
         self._say("waiting for the record of the call")
-        timeline = await self._timeline(lambda seen: len(seen.files) >= 3)
+        timeline = await self._timeline(lambda seen: set(seen.forms) >= FORMS)
         print(f"\nThe room as {self._bob.homeserver} shows it to bob:\n")
         print(show(timeline))
         lines = [Line(self._person(turn.name).user_id, turn.text) for turn in self._script]

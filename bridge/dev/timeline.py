@@ -47,6 +47,11 @@ class Timeline:
     files: list[File] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
+    @property
+    def forms(self) -> list[str]:
+        """Of the documents, in the order of the alphabet."""
+        return sorted(file.format for file in self.files)
+
     @classmethod
     def read(cls, events: Sequence[Event], bot: str) -> Timeline:
         """The timeline in these events, oldest first; only the bot's messages make a record."""

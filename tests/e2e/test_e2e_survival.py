@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from bridge.config import Transcripts
 from bridge.dev.caller import Caller
 from bridge.dev.speech import Pcm
 from bridge.dev.timeline import Timeline
@@ -21,6 +22,7 @@ pytestmark = [
 ]
 
 Sentences = dict[str, Pcm]
+FORMS = sorted(Transcripts().documents)
 
 
 def troubles(caller: Caller) -> list[str]:
@@ -58,10 +60,10 @@ async def test_a_killed_bridge_is_not_noticed(scene: Scene, sentences: Sentences
         assert noticed == ([], [])
         assert scene.site.bridge.parts.sfu == sfu
         await scene.person("alice").say(room_id, "!visio stop")
-        timeline = await scene.timeline(room_id, lambda seen: len(seen.files) == 3)
+        timeline = await scene.timeline(room_id, lambda seen: seen.forms == FORMS)
     in_order_and_once(timeline, 3)
     assert {said.speaker for said in timeline.utterances} == {bob.person.user_id}
-    assert len(timeline.files) == 3
+    assert timeline.forms == FORMS
 
 
 async def test_a_homeserver_that_is_away_for_thirty_seconds(
@@ -84,7 +86,7 @@ async def test_a_homeserver_that_is_away_for_thirty_seconds(
         await scene.timeline(room_id, lambda seen: len(seen.utterances) >= 4)
         assert noticed == ([], [])
         await scene.person("alice").say(room_id, "!visio stop")
-        timeline = await scene.timeline(room_id, lambda seen: len(seen.files) == 3)
+        timeline = await scene.timeline(room_id, lambda seen: seen.forms == FORMS)
     in_order_and_once(timeline, 4)
     speakers = [said.speaker for said in timeline.utterances]
     assert speakers == [p.person.user_id for p in (alice, bob, alice, bob)]

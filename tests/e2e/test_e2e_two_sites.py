@@ -121,6 +121,11 @@ class Shown:
         """The cards that stand for a call."""
         return {key: card for key, card in self.cards.items() if card[CARD]["phase"] != "moved"}
 
+    @property
+    def forms(self) -> set[str]:
+        """Of the documents."""
+        return {file[TRANSCRIPT]["format"] for file in self.files}
+
     def describe(self) -> str:
         cards = {key: card["body"] for key, card in self.cards.items()}
         said = [said["text"] for _, said, _ in self.utterances]
@@ -211,7 +216,7 @@ async def test_four_people_of_two_ministries_and_either_bridge_killed(
         await ministries.carol.say(room_id, "!visio stop")
         for caller in (alice, bob, carol, dave):
             await eventually(caller.disconnected.is_set)
-        shown = await ministries.see(room_id, lambda s: len(s.files) == 3)
+        shown = await ministries.see(room_id, lambda s: "json" in s.forms)
     assert set(shown.standing) == {replacement}
     assert shown.standing[replacement][CARD]["phase"] == "ended"
     record = await the_record(ministries, shown)
