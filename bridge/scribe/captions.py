@@ -29,15 +29,15 @@ class Captions:
         self._wake = asyncio.Event()
         self._sent = asyncio.Event()
 
-    def put(self, piece: Piece, ear: Ear, order: Order) -> None:
-        """Show a piece, where captions are wanted."""
+    def put(self, piece: Piece, ear: Ear, order: Order, voice: str = "") -> None:
+        """Show a piece, where captions are wanted. `voice`: whose, at a shared microphone."""
         if not order.captions:
             return
         self._waiting.put(piece.segment, (piece, ear), final=piece.final)
         self._sent.clear()
         self._wake.set()
         if order.watch:
-            self._to_bridge(_frame(piece, ear, order.conference))
+            self._to_bridge(_frame(piece, ear, order.conference, voice))
 
     def clear(self) -> None:
         """Forget what waits for a connection that is gone."""
@@ -65,7 +65,7 @@ class Captions:
             log.debug("the last captions did not get into the call")
 
 
-def _frame(piece: Piece, ear: Ear, conference: str) -> Frame:
+def _frame(piece: Piece, ear: Ear, conference: str, voice: str) -> Frame:
     return {
         "type": "caption",
         "conference": conference,
@@ -75,5 +75,5 @@ def _frame(piece: Piece, ear: Ear, conference: str) -> Frame:
         "final": piece.final,
         "language": piece.language or ear.language,
         "start_ms": piece.start_ms,
-        "voice": "",
+        "voice": voice,
     }

@@ -25,7 +25,6 @@ class Order:
     `watch`: somebody reads the captions beside the call, so the bridge wants them as well.
     `languages`: what those speak who do not speak `language`, by identity. `opted_out`: identities
     that are not listened to. `shared`: those that are rooms, with several people at a microphone.
-    `keep_audio`: what is said may be kept until a second pass after the call.
     """
 
     conference: str
@@ -41,7 +40,6 @@ class Order:
     languages: Mapping[str, str] = field(default_factory=dict)
     opted_out: frozenset[str] = frozenset()
     shared: frozenset[str] = frozenset()
-    keep_audio: bool = False
 
     def language_of(self, identity: str) -> str:
         """What this participant speaks."""
@@ -61,10 +59,10 @@ class Order:
         return replace(self, **_read(frame, [key for key in _CHANGING if key in frame]))
 
 
-_FLAGS = ("captions", "transcript", "encrypted", "watch", "keep_audio")
+_FLAGS = ("captions", "transcript", "encrypted", "watch")
 _PEOPLE = ("opted_out", "shared")
 _ABSENT: Mapping[str, Any] = {
-    **dict.fromkeys(("encrypted", "watch", "keep_audio"), False),
+    **dict.fromkeys(("encrypted", "watch"), False),
     **{key: [] for key in _PEOPLE},
     "languages": {},
 }

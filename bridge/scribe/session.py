@@ -98,7 +98,7 @@ class Session:
         self._ready: deque[tuple[Ear, Piece]] = deque()
         self._telling = asyncio.Lock()
         self._shared = SharedMicrophones(diarizer, keep)
-        self._shared.flag(order.shared)
+        self._flag(order)
 
     @property
     def wanted(self) -> Order:
@@ -125,7 +125,7 @@ class Session:
     def change(self, order: Order) -> None:
         """Other flags, another language, or a fresh token."""
         self._wanted = order
-        self._shared.flag(order.shared)
+        self._flag(order)
         self._post(Changed())
 
     def key(self, key: MediaKey) -> None:
@@ -313,7 +313,7 @@ class Session:
         if piece.final:
             await self._finals(lambda: self._bleed.final(ear, piece, monotonic_ms()))
         elif ear.track.identity not in self._wanted.opted_out and self._bleed.shows(ear, piece):
-            self._captions.put(piece, ear, self.order)
+            self._caption(piece, ear)
 
     async def _finals(self, which: Callable[[], list[tuple[Ear, Piece]]]) -> None:
         """Tell finals, one after the other, whoever asks."""
@@ -329,7 +329,15 @@ class Session:
             return
         if self.order.transcript:
             await self._shared.told(ear.track.identity, piece, self._segment(piece, ear))
-        self._captions.put(piece, ear, self.order)
+        self._caption(piece, ear)
+
+    def _caption(self, piece: Piece, ear: Ear) -> None:
+        voice = self._shared.voice(ear.track.identity, piece)
+        self._captions.put(piece, ear, self.order, voice)
+
+    def _flag(self, order: Order) -> None:
+        """Voices are told apart for the transcript: without one no audio is kept for it."""
+        self._shared.flag(order.shared if order.transcript else ())
 
     async def _let_go(self) -> None:
         """Tell what has waited for others to be understood."""

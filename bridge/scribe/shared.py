@@ -20,7 +20,7 @@ from bridge.scribe.engines import RATE, Event, Stream
 from bridge.scribe.frames import Frame
 from bridge.scribe.merge import Piece
 from bridge.scribe.reel import Joined, Reel
-from bridge.scribe.voices import PER_MS, Part, Roster, cut, part_id
+from bridge.scribe.voices import PER_MS, Part, Roster, cut, likely, part_id
 
 log = logging.getLogger(__name__)
 
@@ -70,12 +70,17 @@ class Microphone:
         """Drop the audio; what was said stays as it was told."""
         self._reel.keep(0)
         self._said.clear()
+        self._turns = ()
 
     async def put(self, piece: Piece, frame: Frame) -> None:
         """Something was said; `frame` is its segment without a label."""
         self._waiting.append((piece, frame))
         if len(self._waiting) > WAITING:
             await self._tell(*self._waiting.popleft(), ())
+
+    def voice(self, piece: Piece) -> str:
+        """Whose words these are by what has been looked at so far; '': not known yet."""
+        return likely(piece, self._turns)
 
     @property
     def waits(self) -> bool:
@@ -155,7 +160,9 @@ class SharedMicrophones:
 
     def flag(self, identities: Collection[str]) -> None:
         """These participants are rooms with several people."""
-        self._shared = frozenset(identities)
+        before, self._shared = self._shared, frozenset(identities)
+        if self._diarizer is not None and self._shared - before:
+            self._diarizer.warm()
 
     def tapped(self, stream: Stream, identity: str) -> Stream:
         """The stream of a participant's track, listened to here as well."""
@@ -175,6 +182,11 @@ class SharedMicrophones:
         else:
             await microphone.put(piece, frame)
             self._wake.set()
+
+    def voice(self, identity: str, piece: Piece) -> str:
+        """The label of a caption: captions do not wait, so it is '' where none is known yet."""
+        microphone = self._microphones.get(identity) if identity in self._shared else None
+        return "" if microphone is None else microphone.voice(piece)
 
     def finish(self) -> None:
         """The call is over: `run` has the last word on every voice, and ends."""

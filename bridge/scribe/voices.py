@@ -149,6 +149,16 @@ def cut(piece: Piece, turns: Sequence[VoiceTurn]) -> list[Part]:
     return [_part(piece, voice, words) for voice, words in _without_islands(runs)]
 
 
+def likely(piece: Piece, turns: Sequence[VoiceTurn]) -> str:
+    """Whose words a piece holds for the most part, as far as it has been looked at; '' if not."""
+    start, end = piece.start_ms * PER_MS, piece.end_ms * PER_MS
+    spoken: defaultdict[str, int] = defaultdict(int)
+    for turn in turns:
+        spoken[turn.voice] += max(0, min(end, turn.end) - max(start, turn.start))
+    voice = max(spoken, key=spoken.__getitem__, default="")
+    return voice if spoken[voice] >= ISLAND_MS * PER_MS else ""
+
+
 def part_id(segment: str, number: int) -> str:
     """Segment id of an utterance's part: the first one keeps the utterance's own."""
     return segment if number == 0 else f"{segment}.{number}"

@@ -43,6 +43,9 @@ class Diarizer(Protocol):
     def most(self) -> int:
         """People at one microphone, at most."""
 
+    def warm(self) -> None:
+        """It will be asked something soon. Returns at once; that it fails is said to who asks."""
+
     async def diarize(self, pcm: bytes, max_speakers: int, *, patient: bool = False) -> Diarized:
         """Who speaks when in `pcm` (mono, signed 16 bit, 16 kHz). 0 speakers: any number.
 

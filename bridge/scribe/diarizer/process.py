@@ -70,12 +70,20 @@ class Diarization:
         self._job: _Job | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._wake = asyncio.Event()
+        self._warming = False
 
     @property
     def pid(self) -> int | None:
         """Of the worker that lives now."""
         alive = self._process is not None and self._process.returncode is None
         return self._process.pid if self._process is not None and alive else None
+
+    def warm(self) -> None:
+        # Loading takes longer than an utterance waits for its label. Once: what cannot be loaded
+        # is tried again when it is asked something.
+        if self.pid is None:
+            self._warming = True
+            self._wake.set()
 
     async def diarize(self, pcm: bytes, max_speakers: int, *, patient: bool = False) -> Diarized:
         job = _Job(pcm, max_speakers, asyncio.get_running_loop().create_future())
@@ -92,7 +100,7 @@ class Diarization:
         pause = FIRST_PAUSE_S
         try:
             while True:
-                await self._next()
+                await self._next(warming=True)
                 failure = await self._shift()
                 if failure is None:
                     pause = FIRST_PAUSE_S
@@ -117,7 +125,10 @@ class Diarization:
 
     async def _work(self) -> None:
         """Start a worker and have it answer until it has been idle for `IDLE_S`."""
-        await self._start()
+        try:
+            await self._start()
+        finally:
+            self._warming = False
         while await self._next(IDLE_S):
             await self._answer()
 
@@ -163,11 +174,11 @@ class Diarization:
             answer: dict[str, Any] = json.loads(await self._process.stdout.readexactly(length))
         return answer
 
-    async def _next(self, timeout: float | None = None) -> bool:
-        """Whether there is something to do, waiting for it if need be."""
+    async def _next(self, timeout: float | None = None, *, warming: bool = False) -> bool:
+        """Whether there is something to do, waiting for it if need be; `warming` counts as that."""
         try:
             async with asyncio.timeout(timeout):
-                while self._job is None:
+                while self._job is None and not (warming and self._warming):
                     self._wake.clear()
                     self._job = self._taken()
                     if self._job is None:
@@ -186,6 +197,7 @@ class Diarization:
 
     def _failed(self, failure: Exception) -> None:
         if isinstance(failure, BadDirectory | _Unloadable):
+            log.warning("no voices are told apart: %s", failure)
             self._refuse(str(failure))
             return
         log.warning("the diarizer's worker died (%r), starting another", failure)
@@ -195,8 +207,6 @@ class Diarization:
 
     def _refuse(self, reason: str) -> None:
         """It cannot be made to work now: nobody shall wait for it."""
-        if self._job is not None or self._jobs or self._patient:
-            log.warning("no voices are told apart: %s", reason)
         for job in (self._job, *self._jobs, *self._patient):
             if job is not None:
                 job.fail(reason)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -207,3 +207,39 @@ def test_files_of_others_are_refused(model: Path, monkeypatch: pytest.MonkeyPatc
         check(model)
         os.chown(model / "config.yaml", 12345, 12345)
     assert _fails(model) == "owner"
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_a_worker_is_loaded_before_anything_is_asked(model: Path) -> None:
+    start = f"open(sys.argv[1] + '/loaded', 'a').write('x'); {READY}"
+    async with running(model, FINE, start) as diarizer:
+        diarizer.warm()
+        diarizer.warm()
+        await until((model / "loaded").exists)
+        pid = diarizer.pid
+        diarizer.warm()
+        await asyncio.wait_for(diarizer.diarize(bytes(32), 0), 30)
+        assert diarizer.pid == pid is not None
+    assert (model / "loaded").read_text() == "x"
+
+
+async def test_warming_that_fails_is_tried_once_and_harms_nothing(
+    model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(process, "FIRST_PAUSE_S", 0.01)
+    start = (
+        "log_ = sys.argv[1] + '/tried'; tried = os.path.exists(log_); open(log_, 'a').write('x');"
+        f"{READY} if tried else say({{'error': 'no model'}})"
+    )
+    async with running(model, FINE, start) as diarizer:
+        diarizer.warm()
+        await until(lambda: "no model" in caplog.text)
+        assert (model / "tried").read_text() == "x"
+        found = await asyncio.wait_for(diarizer.diarize(bytes(32), 0), 30)
+        assert found.turns
+    assert (model / "tried").read_text() == "xx"

@@ -87,7 +87,7 @@ def test_the_bridge_is_told_only_while_it_watches_and_captions_are_on() -> None:
     for change in ({"watch": False}, {"captions": False}):
         captions.put(piece, heard(), ORDER.updated({"type": "update", **change}))
     assert shown == []
-    captions.put(piece, heard(), ORDER)
+    captions.put(piece, heard(), ORDER, "V2")
     assert shown == [
         {
             "type": "caption",
@@ -98,6 +98,6 @@ def test_the_bridge_is_told_only_while_it_watches_and_captions_are_on() -> None:
             "final": False,
             "language": "fr",
             "start_ms": 5,
-            "voice": "",
+            "voice": "V2",
         }
     ]

@@ -15,7 +15,7 @@ from bridge.scribe.engines import RATE
 from bridge.scribe.merge import Piece
 from bridge.scribe.reel import PAUSE, Reel
 from bridge.scribe.shared import SharedMicrophones
-from bridge.scribe.voices import Roster, cosine, cut
+from bridge.scribe.voices import Roster, cosine, cut, likely
 
 ANNE, BOB, CLEO = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
 
@@ -168,6 +168,22 @@ def test_without_words_the_utterance_is_whose_it_is_mostly() -> None:
     assert cut(said, (turn(9, 10, "V1"),))[0].voice == ""
 
 
+@pytest.mark.parametrize(
+    ("turns", "voice"),
+    [
+        ((), ""),
+        ((turn(0, 0.8, "V1"), turn(0.8, 3, "V2")), "V2"),
+        ((turn(0, 0.4, "V1"),), ""),  # too little of it has been looked at
+        ((turn(5, 9, "V1"),), ""),
+        ((turn(0, 2, ""),), ""),
+    ],
+)
+def test_a_caption_has_the_label_of_what_has_been_looked_at(
+    turns: tuple[VoiceTurn, ...], voice: str
+) -> None:
+    assert likely(piece(("good", 0, 1000), ("morning", 1000, 2100)), turns) == voice
+
+
 # ---- microphones, with a diarizer whose answers are written down
 
 
@@ -179,6 +195,10 @@ class Script:
     def __init__(self, *answers: Diarized | Exception) -> None:
         self.answers = deque(answers)
         self.asked: list[tuple[int, bool]] = []
+        self.warmed = 0
+
+    def warm(self) -> None:
+        self.warmed += 1
 
     async def diarize(self, pcm: bytes, max_speakers: int, *, patient: bool = False) -> Diarized:
         self.asked.append((len(pcm) // 2, patient))
@@ -359,3 +379,33 @@ async def test_who_opts_out_leaves_no_audio_behind() -> None:
     script = Script(answer(turn(0, 4, "a")))
     await microphones(script, act)
     assert script.asked == [(4 * RATE, False)]
+
+
+async def test_the_diarizer_is_warmed_when_a_microphone_is_first_flagged() -> None:
+    script, told = Script(), Told()
+    owned = SharedMicrophones(script, told.keep)
+    owned.flag(())
+    assert script.warmed == 0
+    for people in ({"room"}, {"room"}, {"room", "other"}, {"other"}):
+        owned.flag(people)
+    assert script.warmed == 2
+    SharedMicrophones(None, told.keep).flag({"room"})
+
+
+async def test_captions_have_the_live_label_where_it_is_known() -> None:
+    later = piece(("and", 3000, 3800), ("so", 3800, 4400), segment="s-1")
+
+    async def act(owned: SharedMicrophones, told: Told) -> None:
+        owned.tapped(NoStream(), "room").push(bytes(12 * RATE), 0)  # type: ignore[arg-type]
+        assert owned.voice("room", TWO) == ""
+        await owned.told("room", TWO, frame(TWO))
+        await told.until(1)
+        # The last look has already heard how this one begins.
+        assert owned.voice("room", later) == "V2"
+        assert owned.voice("somebody", later) == ""
+        owned.flag(())
+        assert owned.voice("room", later) == ""
+        owned.forget("room")
+
+    turns = (turn(0, 2.1, "a"), turn(2.1, 5, "b"))
+    await microphones(Script(answer(*turns)), act)
