@@ -101,6 +101,15 @@ def label(display_name: str, voice: str, voice_name: str, language: str) -> str:
     return f"{display_name} – {word} {voice.removeprefix('V')}"
 
 
+def whole(segment: str) -> str:
+    """The utterance that a segment is of: "s-0" for "s-0" and for "s-0.1", a part of it.
+
+    The last pass cuts utterances where the voice changes (docs/voices.md).
+    """
+    utterance, _, number = segment.rpartition(".")
+    return utterance if utterance and number.isdecimal() else segment
+
+
 def current(utterances: Iterable[Spoken]) -> list[Spoken]:
     """The newest revision of every segment, in the order they began; emptied ones are left out.
 

@@ -297,7 +297,7 @@ class Conductor:
             return
         if heard.final and not heard.text:
             # The second pass says that nobody said this: noise, or the words of another voice.
-            if not await _touched(ledger, heard.segment):
+            if not await ledger.touched(heard.segment):
                 await forgetting.forget(ledger, [heard.segment], by="", why="replaced")
             return
         if not heard.text or not conference.takes(heard.start_ms, heard.end_ms):
@@ -324,12 +324,6 @@ class Conductor:
 async def _each(ledger: Ledger, event: happenings.Event) -> None:
     for conference in list(ledger.conferences):
         await ledger.apply(conference, event)
-
-
-async def _touched(ledger: Ledger, segment: str) -> bool:
-    """Whether a person has corrected it: then no machine takes it back."""
-    history = await ledger.stores.utterances.history(ledger.conn, segment)
-    return any(revision.editor for revision in history)
 
 
 def _utterance(

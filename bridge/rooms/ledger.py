@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from bridge.domain import course, documents
@@ -30,6 +31,7 @@ from bridge.domain.happenings import (
     WishRead,
 )
 from bridge.domain.membership import Membership
+from bridge.domain.transcript import whole
 from bridge.domain.wish import Wish
 from bridge.matrix import calling, timeline
 from bridge.rooms import facts as room_facts
@@ -265,6 +267,8 @@ class Ledger(Saying):
         history = await self.stores.utterances.history(self.conn, utterance.segment)
         if any(one.editor or not one.text for one in history):
             return
+        if final and await self.touched(utterance.segment):
+            return
         if final and history:
             utterance = replace(utterance, rev=history[-1].rev + 1)
         if not await self.stores.utterances.put(self.conn, utterance):
@@ -273,6 +277,23 @@ class Ledger(Saying):
         self._heard[utterance.segment, utterance.rev] = row
         event = SegmentHeard(segment=utterance.segment, rev=utterance.rev, correction=correction)
         await self.apply(conference, event)
+
+    async def touched(self, segment: str) -> bool:
+        """Whether a person has corrected or deleted what it is of, be it another part of that.
+
+        Then the last pass neither cuts it, nor joins it, nor takes it back: the words of one part
+        may be in another by now.
+        """
+        first = whole(segment)
+        for number in count():
+            part = f"{first}.{number}" if number else first
+            history = await self.stores.utterances.history(self.conn, part)
+            # A machine empties later parts alone.
+            if any(one.editor or not (one.text or number) for one in history):
+                return True
+            if number and not history:
+                break
+        return False
 
     async def revoke(self, user_id: str) -> None:
         """Take back what somebody was granted: the reconciler then removes them from the media."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.domain.transcript import Utterance, current, label, speakers, turns
+from bridge.domain.transcript import Utterance, current, label, speakers, turns, whole
 
 ANNE, BOB = "@anne:interieur.example", "@bob:justice.example"
 
@@ -109,3 +109,11 @@ def test_two_voices_at_one_microphone_take_turns_and_overlap() -> None:
         ("V1", "one", True),
         ("V2", "two three", False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("segment", "utterance"),
+    [("ab-0", "ab-0"), ("ab-0.1", "ab-0"), ("ab-0.12", "ab-0"), ("a.b", "a.b"), (".1", ".1")],
+)
+def test_the_utterance_that_a_part_is_of(segment: str, utterance: str) -> None:
+    assert whole(segment) == utterance

@@ -127,6 +127,49 @@ async def test_the_second_pass_does_not_take_back_what_a_person_wrote(world: Wor
     assert (said.text, said.editor, said.rev) == ("a mistake", ALICE, 1)
 
 
+FINAL = {"pass": "final"}
+
+
+async def test_the_last_pass_leaves_a_deleted_utterance_whole(world: World) -> None:
+    room = await call(world)
+    await world.segment("s1", ALICE, "good morning my secret")
+    await world.segment("s2", ALICE, "one voice", at=5000)
+    await world.segment("s2.1", ALICE, "another secret", at=6000)
+    await room.send()
+    for deleted in (room.of("morning"), room.of("another")):
+        room.redacted.add(deleted)
+        await world.give(redaction(world, deleted))
+    # Cut where a person has deleted it, and joined again with what a person has deleted.
+    await world.segment("s1", ALICE, "good morning", rev=1, **FINAL)
+    await world.segment("s1.1", ALICE, "my secret", rev=1, voice="V2", **FINAL)
+    await world.segment("s2", ALICE, "one voice another secret", rev=1, at=5000, **FINAL)
+    await world.segment("s2.1", ALICE, "", rev=1, at=6000, **FINAL)
+    await room.send()
+    assert room.showing("secret") == []
+    assert await holding_words(world.stores, "secret") == []
+    said = await world.stores.utterances.of_conference("conf-0")
+    assert [(one.segment, one.text) for one in said if one.text] == [("s2", "one voice")]
+
+
+async def test_the_last_pass_cuts_nothing_that_a_person_corrected(world: World) -> None:
+    room = await call(world)
+    await world.segment("s1", ALICE, "a mist ache thank you")
+    await world.segment("s2", ALICE, "nobody wrote here", at=5000)
+    await room.send()
+    reply = {"m.relates_to": {"m.in_reply_to": {"event_id": room.of("ache")}}}
+    await world.say(ALICE, "!visio correct a mistake, thank you", **reply)
+    await world.segment("s1", ALICE, "a mist ache", rev=1, voice="V1", **FINAL)
+    await world.segment("s1.1", ALICE, "thank you", rev=1, voice="V2", **FINAL)
+    await world.segment("s2", ALICE, "nobody wrote", rev=1, at=5000, voice="V1", **FINAL)
+    await world.segment("s2.1", ALICE, "here", rev=1, at=5400, voice="V2", **FINAL)
+    said = await world.stores.utterances.of_conference("conf-0")
+    assert [(one.segment, one.text) for one in said] == [
+        ("s1", "a mistake, thank you"),
+        ("s2", "nobody wrote"),
+        ("s2.1", "here"),
+    ]
+
+
 async def test_a_removed_document_is_not_made_again(world: World) -> None:
     room = await call(world)
     await world.segment("s1", ALICE, "words")
