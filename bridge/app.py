@@ -70,6 +70,7 @@ from bridge.upkeep.sites import Sites
 from bridge.upkeep.summaries import Summaries
 from bridge.web.app import web_app
 from bridge.web.archive import Archive
+from bridge.web.challenges import Challenges
 from bridge.web.feed import Feed
 from bridge.web.health import Check
 
@@ -225,9 +226,8 @@ def _wired(
         wake=lambda room_ids: reconciler.wake(room_ids),
         shows=lambda conference: house.shows_captions(encrypted=conference.encrypted),
     )
-    own = OwnMembership(
-        homeserver, house.service_url, device_id=crypto.device_id if crypto else DEVICE_ID
-    )
+    device_id = crypto.device_id if crypto else DEVICE_ID
+    own = OwnMembership(homeserver, house.service_url, device_id=device_id)
     keys = MediaKeys(
         encrypted_calls(stores.conferences),
         stores.grants.of_user,
@@ -257,7 +257,7 @@ def _wired(
         homeserver,
         take=rooms.take,
         hands=hands,
-        device_id=crypto.device_id if crypto else DEVICE_ID,
+        device_id=device_id,
     )
     summaries = Summaries(house, stores, model)
     errands = Errands(
@@ -296,6 +296,7 @@ def _wired(
         Readers(homeserver, settings.transcripts.readers),
         encrypted=settings.transcripts.encrypted_rooms_in_page,
     )
+    challenges = Challenges.of(settings, house.bot, device_id)
     checks: Mapping[str, Check] = {
         "homeserver": homeserver.reachable,
         "media": media.reachable,
@@ -325,10 +326,20 @@ def _wired(
         feed=feed,
         supervisor=supervisor,
         appservice=_appservice(
-            settings, granted, stores, rooms, admission, sites, alias_rooms, crypto
+            settings, granted, stores, rooms, admission, sites, challenges, alias_rooms, crypto
         ),
         web=_web(
-            settings, key, stores, rooms, admission, openid, feed, homeserver, archive, checks
+            settings,
+            key,
+            stores,
+            rooms,
+            admission,
+            openid,
+            feed,
+            homeserver,
+            archive,
+            challenges,
+            checks,
         ),
     )
 
@@ -340,6 +351,7 @@ def _appservice(
     rooms: Rooms,
     admission: Admission,
     sites: Sites,
+    challenges: Challenges,
     alias_rooms: AliasRooms,
     crypto: Crypto | None,
 ) -> web.Application:
@@ -349,7 +361,7 @@ def _appservice(
         granted,
         rooms.wake,
         server_name=settings.homeserver.server_name,
-        on_to_device=_to_device(sites),
+        on_to_device=_to_device(sites, challenges),
         take=crypto.take if crypto else None,
         make_room=alias_rooms.make,
     )
@@ -368,6 +380,7 @@ def _web(
     feed: Feed,
     homeserver: Homeserver,
     archive: Archive,
+    challenges: Challenges,
     checks: Mapping[str, Check],
 ) -> web.Application:
     """What people's port answers."""
@@ -382,15 +395,20 @@ def _web(
         feed=feed,
         members=homeserver,
         archive=archive,
+        challenges=challenges,
         checks=checks,
         registry=REGISTRY,
     )
 
 
-def _to_device(sites: Sites) -> Callable[[dict[str, Any]], None]:
+def _to_device(sites: Sites, challenges: Challenges) -> Callable[[dict[str, Any]], None]:
+    """To-device messages in clear; those encrypted for the bot are `Crypto`'s."""
+
     def take(message: dict[str, Any]) -> None:
         if message.get("type") == TO_DEVICE:
             sites.to_device.take(message)
+        elif message.get("type") == wire.SESSION:
+            challenges.take(message)
 
     return take
 

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 _LARGEST_BODY = 32 * 1024 * 1024  # Synapse sends at most 100 events of 64 KiB, and to-device
 _PREFIX = "/_matrix/app/v1"
-_TO_DEVICE = "de.sorunome.msc2409.to_device"
+_TO_DEVICE = ("to_device", "de.sorunome.msc2409.to_device")
 
 _KEY_COUNTS = (
     "org.matrix.msc3202.device_one_time_keys_count",  # as Synapse writes it
@@ -173,7 +173,7 @@ def _document(body: bytes) -> dict[str, Any]:
 
 
 def _to_device(document: dict[str, Any], bot: str) -> list[dict[str, Any]]:
-    messages = document.get(_TO_DEVICE)
+    messages = next((document[name] for name in _TO_DEVICE if name in document), None)
     if not isinstance(messages, list):
         return []
     return [m for m in messages if isinstance(m, dict) and m.get("to_user_id") == bot]

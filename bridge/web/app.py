@@ -22,6 +22,7 @@ from bridge.web.api_meetings import MeetingsApi
 from bridge.web.api_search import SearchApi
 from bridge.web.archive import Archive
 from bridge.web.caption_door import CaptionDoor
+from bridge.web.challenges import Challenges
 from bridge.web.discovery import Discovery
 from bridge.web.doors import CORS, DOORS, TokenDoors
 from bridge.web.feed import Feed
@@ -47,6 +48,7 @@ def web_app(
     feed: Feed,
     members: caption_door.Rooms,
     archive: Archive,
+    challenges: Challenges,
     clock: Callable[[], float] = time.time,
 ) -> web.Application:
     """Everything of the port behind the reverse proxy.
@@ -60,7 +62,7 @@ def web_app(
     app.add_routes(Discovery(settings, clock=clock).routes())
     app.add_routes([web.post("/media/webhook", webhook.handle)])
     app.add_routes(Health(checks, registry).routes())
-    sessions = Sessions(openid, clock=clock)
+    sessions = Sessions(openid, challenges, clock=clock)
     app.add_routes(sessions.routes())
     app.add_routes(CaptionDoor(feed, sessions, members).routes())
     app.on_shutdown.append(feed.ended)

@@ -75,12 +75,12 @@ class CaptionDoor:
     def routes(self) -> list[web.RouteDef]:
         """The stream, and the preflights of all paths that other sites' pages ask."""
         return [
-            web.get(PATH, self._sessions.guarded(self._answer), allow_head=False),
+            web.get(PATH, self._sessions.guarded(self._answer, room_of=_room), allow_head=False),
             *(web.options(path, _preflight) for path in sorted(OPEN_TO_PAGES)),
         ]
 
     async def _answer(self, request: web.Request, user_id: str) -> web.StreamResponse:
-        room_id = request.query.get("room", "")
+        room_id = _room(request)
         if not room_id:
             raise BadAsk("`room` is missing")
         await self._check(room_id, user_id)
@@ -116,7 +116,7 @@ class CaptionDoor:
 
     def _holds(self, request: web.Request) -> bool:
         try:
-            self._sessions.user_of(request)
+            self._sessions.user_of(request, _room(request))
         except NoSession:
             return False
         return True
@@ -140,6 +140,10 @@ class CaptionDoor:
             if not holds():
                 watcher.cut("session")
         await _write(response, _event("end", {"reason": watcher.end}))
+
+
+def _room(request: web.Request) -> str:
+    return request.query.get("room", "")
 
 
 def _news(watcher: Watcher) -> bytes:

@@ -30,8 +30,8 @@ WORD_S = 3.0
 """From the end of a sentence to its words on the screen (speech.md, 3.4)."""
 
 
-async def session(scene: Scene, name: str) -> str:
-    proof = {"openid_token": await scene.person(name).openid_token()}
+async def session(scene: Scene, name: str, room_id: str) -> str:
+    proof = {"openid_token": await scene.person(name).openid_token(), "room": room_id}
     async with (
         aiohttp.ClientSession() as http,
         http.post(f"{scene.service}/api/session", json=proof) as answer,
@@ -83,7 +83,7 @@ async def test_a_member_reads_what_is_said_within_three_seconds_and_is_cut_off_w
 
 async def test_who_is_not_in_the_room_gets_nothing(scene: Scene) -> None:
     room_id = await scene.room("bob")
-    headers = {"Authorization": f"Bearer {await session(scene, 'eve')}"}
+    headers = {"Authorization": f"Bearer {await session(scene, 'eve', room_id)}"}
     address = f"{scene.service}/api/captions"
     async with (
         scene.call(room_id, "alice"),

@@ -15,6 +15,7 @@ from bridge.rooms.record import meeting
 from bridge.store.database import Database
 from bridge.store.utterances import Utterance
 from bridge.web.archive import Archive
+from bridge.web.challenges import Challenges
 
 STARTED = 1_790_000_000_000
 MINUTE = 60_000
@@ -33,6 +34,19 @@ def archive_over(
     house = House.of(settings, "@visio:example.org")
     readers = Readers(rooms, policy, **more)
     return Archive(house, Stores.over(database), readers, encrypted=encrypted)
+
+
+def challenges(
+    site: str = "https://visio.example.org", *, bot: str = "@visio:example.org", **more: Any
+) -> Challenges:
+    """Those of a bridge that admits everybody."""
+    return Challenges(
+        bot=bot,
+        device_id="COLLOQUE",
+        site=site,
+        admitted=lambda _server: True,
+        **more,
+    )
 
 
 def held(name: str, room_id: str, people: Sequence[str], **more: Any) -> Conference:

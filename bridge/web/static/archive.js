@@ -1,16 +1,23 @@
-// The meetings' API of our bridge (docs/api.md): a session from an OpenID token, then questions with it.
+// The meetings' API of our bridge (docs/api.md): a session that the reader's homeserver vouches for, then
+// questions with it.
 import { HttpFailure, requestJson } from './http.js';
-import { ofHttp } from './problems.js';
+import { Problem, ofHttp } from './problems.js';
 
 const TIME_LIMIT_MS = 60_000;
+const TRIES = 2;
 
 export class Archive {
-  /** @param {import('./matrix.js').Account} account whose meetings they are */
-  constructor(account) {
+  /**
+   * @param {import('./matrix.js').Account} account whose meetings they are
+   * @param {(key: string) => void} told how signing in goes on: a sentence's key, '' at its end
+   */
+  constructor(account, told = () => {}) {
     this.#account = account;
+    this.#told = told;
   }
 
   #account;
+  #told;
   #session = null;
 
   /** @param {string} path below /api/ */
@@ -48,9 +55,34 @@ export class Archive {
     }
   }
 
+  /** To-device messages are lost where the bridge is just starting anew: a second one is sent. */
   async #begin() {
-    const body = { openid_token: await this.#account.openidToken() };
-    return (await requestJson('/api/session', { method: 'POST', body })).session;
+    try {
+      let asked = null;
+      for (let tries = 0; tries < TRIES; tries += 1) {
+        this.#told(tries ? 'archive.provingAgain' : 'archive.proving');
+        asked ??= await this.#challenge();
+        await this.#account.prove(asked, location.origin);
+        try {
+          const { challenge, secret } = asked;
+          return (await requestJson('/api/session', { method: 'POST', body: { challenge, secret } })).session;
+        } catch (error) {
+          if (error.status !== 401) throw error;
+          if (error.reason !== 'not_proved') asked = null; // a bridge that restarted knows none
+        }
+      }
+      throw new Problem('notProved');
+    } finally {
+      this.#told('');
+    }
+  }
+
+  async #challenge() {
+    const body = { user_id: this.#account.userId };
+    const asked = await requestJson('/api/session/challenge', { method: 'POST', body });
+    // The bridge believes messages written at its own address alone (docs/decisions/0017).
+    if (asked.site !== location.origin) throw new Problem('otherAddress', { address: asked.site });
+    return asked;
   }
 }
 

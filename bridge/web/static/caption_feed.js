@@ -85,7 +85,7 @@ export class CaptionFeed extends EventTarget {
   async #signIn() {
     const openid = await this.#prove();
     try {
-      const body = { openid_token: openid };
+      const body = { openid_token: openid, room: this.roomId };
       const answer = await requestJson(`${this.url}/api/session`, { method: 'POST', body, stop: this.stop.signal });
       this.session = answer.session;
     } catch (error) {

@@ -142,6 +142,13 @@ export class Account {
     return this.ask(`/user/${encodeURIComponent(this.userId)}/openid/request_token`, { method: 'POST', body: {} });
   }
 
+  /** Answers a bridge's challenge with a to-device message: the homeservers vouch for its sender. */
+  prove({ challenge, bot, device }, site) {
+    const txn = crypto.getRandomValues(new Uint32Array(2)).join('');
+    const body = { messages: { [bot]: { [device]: { challenge, site } } } };
+    return this.ask(`/sendToDevice/eu.colloque.session/${txn}`, { method: 'PUT', body });
+  }
+
   logOut() {
     return this.ask('/logout', { method: 'POST', body: {} });
   }

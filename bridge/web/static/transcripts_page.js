@@ -2,7 +2,7 @@
 //   #/                                 the meetings one may read
 //   #/search?q=…&who=…&from=…&to=…     what was found in all of them
 //   #/meeting/<conference>[/<segment>] one of them, at an utterance
-import { byId } from './dom.js';
+import { announce, byId } from './dom.js';
 import { keepLanguage, language, preferredLanguage, say, speak } from './i18n.js';
 import { Problem, asProblem } from './problems.js';
 import * as session from './session.js';
@@ -90,13 +90,19 @@ function signIn() {
   if ((kept?.accessToken ?? null) !== app.token) {
     app.token = kept?.accessToken ?? null;
     app.account = kept && new Account(kept);
-    app.archive = app.account && new Archive(app.account);
+    app.archive = app.account && new Archive(app.account, proving);
     for (const id of ['meetings', 'results', 'turns', 'people']) byId(id).replaceChildren();
   }
   const user = app.account?.userId;
   byId('who').textContent = user ? say('signedInAs', { user }) : '';
   byId('sign-out').hidden = !user;
   byId('search').hidden = !user;
+}
+
+/** How the proof of who reads goes on: beside "one moment", and for who does not see it. */
+function proving(key) {
+  byId('wait-why').textContent = key && say(key);
+  if (key) announce(say(key));
 }
 
 function signedIn(fresh) {

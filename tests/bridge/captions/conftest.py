@@ -19,6 +19,7 @@ from bridge.web.caption_door import CaptionDoor
 from bridge.web.feed import Feed
 from bridge.web.sessions import Sessions
 from tests.support.captions import until
+from tests.support.library import challenges
 from tests.support.rooms_world import ALICE, BOB, ROOM, World, Worlds
 
 ON = {"active": True, "captions": True, "spoken_language": "en"}
@@ -124,7 +125,8 @@ class Screening:
         self, user: str = BOB, *, room: str = ROOM, token: str = "", **headers: str
     ) -> AsyncIterator[Stream]:
         """Somebody's stream, until they go."""
-        headers = {"Authorization": f"Bearer {token or self.sessions.open(user)}", **headers}
+        token = token or self.sessions.open_room(user, room)
+        headers = {"Authorization": f"Bearer {token}", **headers}
         query = {"room": room} if room else {}
         async with self.http.get(self.url, params=query, headers=headers) as answer:
             stream = Stream(answer.status, answer.headers)
@@ -155,7 +157,7 @@ async def screening(worlds: Worlds) -> AsyncIterator[Screening]:
         look_s=0.05,
         rest_s=0.01,
     )
-    sessions = Sessions(door, clock=lambda: made[0].now)
+    sessions = Sessions(door, challenges(), clock=lambda: made[0].now)
     app = web.Application()
     app.add_routes(CaptionDoor(feed, sessions, door, heartbeat_s=0.1, check_s=0.05).routes())
     app.on_shutdown.append(feed.ended)

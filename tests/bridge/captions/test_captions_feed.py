@@ -77,6 +77,10 @@ async def test_strangers_and_who_has_no_session_get_nothing(screening: Screening
         assert nobody.status == 401
     async with screening.watching(room="") as unclear:
         assert unclear.status == 400
+    for room in ("", "!other:a", ROOM.lower() + "x"):
+        bound = screening.sessions.open_room(BOB, room)
+        async with screening.watching(token=bound) as other:
+            assert other.status == 401
     (conference,) = await screening.world.conferences()
     assert not screening.feed.watched(conference)
 

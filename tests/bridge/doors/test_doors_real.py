@@ -48,7 +48,7 @@ from bridge.store.leaves import Leaves as LeaveStore
 from bridge.upkeep.leaves import Leaves
 from bridge.web.app import web_app
 from tests.support.captions import quiet_feed
-from tests.support.library import archive_over
+from tests.support.library import archive_over, challenges
 from tests.support.synapse import Person, Synapse, federated, free_ports
 
 pytestmark = [pytest.mark.homeserver, pytest.mark.livekit, pytest.mark.asyncio(loop_scope="module")]
@@ -222,6 +222,7 @@ async def _site(
         feed=quiet_feed(database),
         members=homeserver,
         archive=archive_over(settings, database, homeserver),
+        challenges=challenges(),
     )
     await _serve(stack, app, settings.web.listen)
     matrix = routes(inbox, registered, lambda _rooms: None, server_name=near.server_name)

@@ -34,7 +34,7 @@ from bridge.store.grants import Grants
 from bridge.store.inbox import Inbox
 from bridge.web.app import web_app
 from tests.support.captions import quiet_feed
-from tests.support.library import archive_over
+from tests.support.library import archive_over, challenges
 from tests.support.strangers import USERINFO, Dns, Remote
 
 KEY = ApiKey("k", "a secret that is long enough for HS256")
@@ -156,6 +156,7 @@ async def opened(
             feed=quiet_feed(database),
             members=doors,  # type: ignore[arg-type]
             archive=archive_over(settings, database, doors),
+            challenges=challenges(),
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()

@@ -32,7 +32,7 @@ from bridge.web.app import web_app
 from bridge.web.discovery import TRANSPORTS
 from bridge.web.page import page_config, panel_headers, security_headers
 from tests.support.captions import quiet_feed
-from tests.support.library import archive_over
+from tests.support.library import archive_over, challenges
 
 KEY = ApiKey("devkey", "a secret that is long enough for HS256")
 ALICE = "@alice:example.org"
@@ -118,6 +118,7 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
         feed=quiet_feed(database),
         members=parts,  # type: ignore[arg-type]
         archive=archive_over(settings, database, parts),
+        challenges=challenges(),
     )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()

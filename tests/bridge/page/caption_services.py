@@ -34,6 +34,7 @@ class CaptionServices(Services):
         super().__init__(port, federation)
         self.told: dict[str, Any] = dict(STATE)
         self.proofs: list[Any] = []
+        self.rooms: list[str] = []
         self.streams: list[dict[str, str]] = []
         self.refusal: tuple[int, dict[str, Any]] | None = None
         self._readers: set[asyncio.Queue[bytes | None]] = set()
@@ -93,7 +94,9 @@ class CaptionServices(Services):
         return answer
 
     async def _session(self, request: web.Request) -> web.Response:
-        self.proofs.append((await request.json())["openid_token"])
+        asked = await request.json()
+        self.proofs.append(asked["openid_token"])
+        self.rooms.append(asked["room"])
         return web.json_response({"session": "s3cret", "expires_in": 3600, "user_id": "@a:b"})
 
     async def _captions(self, request: web.Request) -> web.StreamResponse:

@@ -44,6 +44,7 @@ async def test_what_is_said_is_on_screen_and_in_the_log(
 ) -> None:
     async with reading(browser, bridge) as page:
         assert bridge.proofs[0]["access_token"] == "openid"
+        assert bridge.rooms == [ROOM]
         assert bridge.streams[0]["Authorization"] == "Bearer s3cret"
         assert bridge.streams[0]["room"] == ROOM
         bridge.caption("Alice", "Bonjour à", final=False, segment="a")

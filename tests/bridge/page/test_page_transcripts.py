@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Browser, Page, Route, expect
 
 from bridge import config
+from bridge.app import serving
 from bridge.domain.conference import Conference
+from bridge.matrix import appservice, wire
 from bridge.matrix.client import Homeserver
 from bridge.matrix.openid import OpenId
 from bridge.rooms.house import Stores
@@ -25,7 +28,16 @@ from bridge.web.api_search import SearchApi
 from bridge.web.page import Page as Files
 from bridge.web.sessions import Sessions
 from tests.bridge.page.browser import Watched, open_page, sign_in, violations
-from tests.support.library import MINUTE, STARTED, archive_over, held, keep, utterance
+from tests.support.captions import until
+from tests.support.library import (
+    MINUTE,
+    STARTED,
+    archive_over,
+    challenges,
+    held,
+    keep,
+    utterance,
+)
 from tests.support.rooms_bridge import synapse_with_bot
 from tests.support.synapse import Person, free_ports
 
@@ -48,6 +60,10 @@ class Library:
     room: str
     card: str
     budget: Conference
+    heard: list[dict[str, Any]]
+    """To-device messages that came."""
+    lost: list[int]
+    """Of those, as many first ones never reached the bridge's parts."""
 
     @property
     def own(self) -> set[str]:
@@ -84,7 +100,28 @@ async def library(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lib
         stack.push_async_callback(bot.close)
         openid = OpenId(settings)
         stack.push_async_callback(openid.close)
-        sessions, archive = Sessions(openid), archive_over(settings, database, bot)
+        proofs = challenges(url, bot=bot.user_id, wait_s=5.0)
+        heard = list[dict[str, Any]]()
+
+        def take(message: dict[str, Any]) -> None:
+            assert message["type"] == wire.SESSION
+            heard.append(message)
+            if len(heard) > lost[0]:
+                proofs.take(message)
+
+        lost = [0]
+        matrix = appservice.routes(
+            Stores.over(database).inbox,
+            registration,
+            lambda _rooms: None,
+            server_name=synapse.server_name,
+            on_to_device=take,
+        )
+        await stack.enter_async_context(serving(matrix, registration.url.partition("//")[2]))
+        await bot.ensure_registered()
+        await bot.object("PUT", "/_matrix/client/v3/devices/COLLOQUE", body={})
+        sessions = Sessions(openid, proofs)
+        archive = archive_over(settings, database, bot)
         app = web.Application()
         app.add_routes(sessions.routes())
         app.add_routes(MeetingsApi(archive, sessions).routes())
@@ -116,7 +153,7 @@ async def library(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lib
         await keep(stores, theirs, words, name="Direction")
         sealed = held("c3", room, [bob.user_id], started_ms=STARTED - MINUTE, encrypted=True)
         await keep(stores, sealed, [], name="Budget 2027")
-        yield Library(url, synapse.client_url, stores, alice, bob, room, card, budget)
+        yield Library(url, synapse.client_url, stores, alice, bob, room, card, budget, heard, lost)
 
 
 def _notice(body: str) -> dict[str, Any]:
@@ -302,6 +339,126 @@ async def test_a_session_that_is_gone_is_begun_again_without_a_word(
         await page.get_by_role("link", name="Budget 2027").first.click()
         await expect(page.locator("#turns li").first).to_be_visible()
         assert refused
+
+
+async def _posted(library: Library, path: str, body: Any) -> tuple[int, Any]:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{library.url}/api/session{path}", json=body) as answer,
+    ):
+        return answer.status, await answer.json()
+
+
+async def test_a_token_that_another_site_was_shown_opens_no_archive(library: Library) -> None:
+    shown = await library.alice.openid_token()
+    assert (await _posted(library, "", {"openid_token": shown}))[0] == 400
+    status, opened = await _posted(library, "", {"openid_token": shown, "room": library.room})
+    assert (status, opened["user_id"]) == (200, library.alice.user_id)
+    headers = {"Authorization": f"Bearer {opened['session']}"}
+    async with aiohttp.ClientSession(headers=headers) as http:
+        for path in (
+            "meetings",
+            f"meetings?room={quote(library.room)}",
+            "meetings/c1",
+            "meetings/c1/document.md",
+            "search?q=budget",
+        ):
+            async with http.get(f"{library.url}/api/{path}") as answer:
+                assert answer.status == 401, path
+                assert "budget" not in (await answer.text()).lower()
+
+
+async def test_nobody_else_answers_a_challenge(library: Library) -> None:
+    """Alice's, and by Bob, who learned it; then by a client of hers that stood at another site."""
+    status, asked = await _posted(library, "/challenge", {"user_id": library.alice.user_id})
+    assert status == 200
+    content = {"challenge": asked["challenge"], "site": asked["site"]}
+    elsewhere = {**content, "site": "https://visio.evil.example"}
+    before = len(library.heard)
+    for person, said in ((library.bob, content), (library.alice, elsewhere)):
+        path = f"/_matrix/client/v3/sendToDevice/{wire.SESSION}/{person.user_id[1:4]}"
+        body = {"messages": {asked["bot"]: {asked["device"]: said}}}
+        await person.request("PUT", path, body)
+    await until(lambda: len(library.heard) >= before + 2)
+    proof = {name: asked[name] for name in ("challenge", "secret")}
+    status, refused = await _posted(library, "", proof)
+    assert (status, refused["eu.colloque.reason"]) == (401, "not_proved")
+
+
+async def test_the_access_token_goes_to_the_homeserver_alone(
+    browser: Browser, library: Library
+) -> None:
+    async with open_page(browser, library.page, own=library.own) as watched:
+        page = watched.page
+        sent: list[str] = []
+        page.on(
+            "request",
+            lambda asked: sent.append(f"{asked.url} {asked.headers} {asked.post_data}"),
+        )
+        await _signed_in(page, library.alice)
+        kept = await page.evaluate("JSON.parse(sessionStorage.getItem('colloque.session'))")
+        holders = [one for one in sent if kept["accessToken"] in one]
+        assert holders
+        assert all(one.startswith(library.homeserver_url) for one in holders)
+        ours = [one for one in sent if one.startswith(f"{library.url}/api/session")]
+        assert len(ours) == 2
+        assert not any("openid" in one for one in sent)
+
+
+async def test_a_proof_that_is_lost_is_sent_again_by_itself(
+    browser: Browser, library: Library
+) -> None:
+    async with open_page(browser, library.page, own=library.own) as watched:
+        page = watched.page
+        before = len(library.heard)
+        library.lost[0] = before + 1
+        await sign_in(page, library.alice.user_id, library.alice.password)
+        said = page.locator("#announcer")
+        await expect(page.locator("#wait-why")).to_contain_text(
+            "confirme votre identité", timeout=20_000
+        )
+        await expect(said).to_contain_text("confirme votre identité")
+        await expect(page.locator("#meetings li")).to_have_count(2, timeout=20_000)
+        await expect(said).to_contain_text("nouvel essai")
+        await expect(page.locator("#wait-why")).to_be_empty()
+        first, second = library.heard[before:]
+        assert first["content"] == second["content"]
+        assert watched.errors == []
+
+
+_OTHER = {"challenge": "c", "secret": "s", "bot": "@v:x", "device": "D", "site": "https://v.x"}
+_FAILURES: list[tuple[str, int, dict[str, str], str]] = [
+    ("", 401, {"eu.colloque.reason": "not_proved"}, "Ce service n’a pas reçu la confirmation"),
+    ("/challenge", 200, _OTHER, "Ouvrez https://v.x/transcripts"),
+    ("", 401, {"errcode": "M_UNKNOWN_TOKEN"}, "Ce service n’a pas reçu la confirmation"),
+    ("/challenge", 403, {"errcode": "M_FORBIDDEN"}, "comptes de votre serveur"),
+    ("/challenge", 503, {}, "ne répond pas"),
+]
+
+
+def _answering(status: int, body: Any) -> Callable[[Route], Awaitable[None]]:
+    async def answer(route: Route) -> None:
+        await route.fulfill(status=status, json=body)
+
+    return answer
+
+
+async def test_a_proof_that_fails_says_what_to_do(browser: Browser, library: Library) -> None:
+    async with open_page(browser, library.page, own=library.own) as watched:
+        page = watched.page
+        shown = page.locator("#problem-text")
+        for number, (path, status, body, sentence) in enumerate(_FAILURES):
+            address = f"**/api/session{path}"
+            await page.route(address, _answering(status, body))
+            if number:
+                await page.get_by_role("button", name="Réessayer").press("Enter")
+            else:
+                await sign_in(page, library.alice.user_id, library.alice.password)
+            await expect(shown).to_contain_text(sentence, timeout=20_000)
+            await page.unroute(address)
+        await page.get_by_role("button", name="Réessayer").press("Enter")
+        await expect(page.locator("#meetings li")).to_have_count(2, timeout=20_000)
+        assert watched.errors == []
 
 
 async def test_signing_out_leaves_nothing_on_the_page(browser: Browser, library: Library) -> None:

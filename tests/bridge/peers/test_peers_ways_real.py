@@ -16,12 +16,14 @@ from bridge import config
 from bridge.app import serving
 from bridge.config import Settings
 from bridge.dev.certificates import ensure_authority
-from bridge.matrix import appservice, registration
+from bridge.matrix import appservice, registration, wire
 from bridge.matrix.client import Homeserver
 from bridge.peers import door
 from bridge.peers.door import Door
 from bridge.peers.way import TO_DEVICE, FedProxy, Refusal, ToDevice
+from bridge.web.challenges import Challenges
 from tests.bridge.peers.test_peers_door import StandInRooms, report
+from tests.support.library import challenges
 from tests.support.rooms_world import Worlds
 from tests.support.synapse import Synapse, free_ports
 
@@ -36,6 +38,7 @@ class End:
     homeserver: Homeserver
     rooms: StandInRooms
     to_device: ToDevice
+    challenges: Challenges
 
 
 @pytest_asyncio.fixture
@@ -74,6 +77,7 @@ async def _end(folder: Path, authority: Path, worlds: Worlds, stack: AsyncExitSt
     homeserver = Homeserver(synapse.client_url, server, granted)
     rooms = StandInRooms()
     doorway = Door(server, ["*"], rooms, rooms, rooms)
+    proofs = challenges(bot=homeserver.user_id)
     to_device = ToDevice(homeserver, "COLLOQUE", doorway.answer)
     stack.push_async_callback(homeserver.close)
     stack.push_async_callback(to_device.close)
@@ -82,6 +86,8 @@ async def _end(folder: Path, authority: Path, worlds: Worlds, stack: AsyncExitSt
     def heard(message: dict[str, Any]) -> None:
         if message.get("type") == TO_DEVICE:
             to_device.take(message)
+        elif message.get("type") == wire.SESSION:
+            proofs.take(message)
 
     app = appservice.routes(
         world.stores.inbox, granted, lambda _: None, server_name=server, on_to_device=heard
@@ -91,7 +97,18 @@ async def _end(folder: Path, authority: Path, worlds: Worlds, stack: AsyncExitSt
     await synapse.start()
     stack.push_async_callback(synapse.stop)
     await homeserver.ensure_registered()
-    return End(synapse, homeserver, rooms, to_device)
+    return End(synapse, homeserver, rooms, to_device, proofs)
+
+
+async def _prove_who_reads(one: End, other: End) -> None:
+    """Somebody of another server answers a challenge of this one's bridge."""
+    alice = await other.synapse.register("alice")
+    asked = one.challenges.ask(alice.user_id, "a")
+    content = {"challenge": asked.challenge, "site": asked.site}
+    path = f"/_matrix/client/v3/sendToDevice/{wire.SESSION}/1"
+    body = {"messages": {asked.bot: {asked.device: content}}}
+    await alice.request("PUT", path, body)
+    assert await one.challenges.user_of(asked.challenge, asked.secret) == alice.user_id
 
 
 async def test_fed_proxy_and_to_device_prove_the_same_server(ends: list[End]) -> None:
@@ -114,3 +131,4 @@ async def test_fed_proxy_and_to_device_prove_the_same_server(ends: list[End]) ->
     for way in (FedProxy(one.homeserver), one.to_device):
         with pytest.raises(Refusal):
             await way.ask(servers[1], "report", lie)
+    await _prove_who_reads(one, other)

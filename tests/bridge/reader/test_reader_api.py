@@ -26,7 +26,15 @@ from bridge.web import archive as archive_module
 from bridge.web.api_meetings import MeetingsApi
 from bridge.web.api_search import SearchApi
 from bridge.web.sessions import Sessions
-from tests.support.library import MINUTE, STARTED, archive_over, held, keep, utterance
+from tests.support.library import (
+    MINUTE,
+    STARTED,
+    archive_over,
+    challenges,
+    held,
+    keep,
+    utterance,
+)
 
 ALICE, BOB, EVE = "@alice:example.org", "@bob:b.example", "@eve:example.org"
 BUDGET, LAW = "!budget:example.org", "!law:example.org"
@@ -97,7 +105,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
             stack.push_async_callback(database.stop)
             homeserver = Homeserver()
             fast = Rate(per_second=1e6, burst=10_000)
-            sessions = Sessions(None, address_rate=fast, user_rate=fast)  # type: ignore[arg-type]
+            sessions = Sessions(None, challenges(), address_rate=fast, user_rate=fast)  # type: ignore[arg-type]
             desk = Desk(Stores.over(database), homeserver, sessions)
             archive = archive_over(settings, database, homeserver, clock=lambda: desk.now, **more)
             app = web.Application()
