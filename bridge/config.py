@@ -121,6 +121,11 @@ class Media:
     advertised_addresses: list[str] = _setting(
         [], "embedded: addresses given to clients for media, where they differ from `bind`."
     )
+    stun_server: str = _setting(
+        "",
+        "embedded: HOST:PORT of a STUN server that is asked at start for this machine's public\n"
+        "address, which clients are then given. Nobody is asked unless named here.",
+    )
     turn_urls: list[str] = _setting(
         [],
         "embedded: relays for clients whose network lets neither media port through, such as\n"

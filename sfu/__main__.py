@@ -91,7 +91,7 @@ async def _serve(config: Config) -> None:
     end = End()
     serving = asyncio.create_task(server.run(), name="server")
     stopping = asyncio.create_task(_ended(server, end), name="stop signal")
-    hosts = ", ".join(config.bind)
+    hosts = ", ".join(f"[{host}]" if ":" in host else host for host in config.bind)
     print(
         f"sfu: listening on {hosts}, port {config.port},"
         f" media on UDP {config.udp_port} and TCP {config.tcp_port or 'none'}",

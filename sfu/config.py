@@ -7,6 +7,7 @@ The file uses LiveKit's own names (`port`, `bind_addresses`, `keys`, `rtc.udp_po
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +34,8 @@ class Config:
     udp_port: int = 7882
     tcp_port: int = 7881
     advertised: tuple[str, ...] = ()
+    stun_server: tuple[str, int] | None = None
+    """Asked at start what address we are seen at."""
     loopback: bool = False
     """Tell clients of 127.0.0.1 too where a wildcard is bound (development)."""
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -98,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     flag("--udp-port", type=int, help="the one UDP port of all media (7882)")
     flag("--tcp-port", type=int, help="the one TCP port of all media, 0 for none (7881)")
     flag("--advertise", action="append", metavar="IP", help="address given to clients for media")
+    flag("--stun-server", metavar="HOST:PORT", help="asked at start for our public address")
     flag("--keys", metavar="'KEY: SECRET'", help="API keys; LIVEKIT_KEYS does the same unseen")
     flag("--webhook", action="append", metavar="URL", help="where events are posted")
     flag("--webhook-key", metavar="KEY", help="the API key events are signed with (the first)")
@@ -115,11 +119,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _flags(given: argparse.Namespace) -> dict[str, Any]:
     values = {
-        "bind": tuple(given.bind) if given.bind else None,
+        "bind": _hosts(given.bind) if given.bind else None,
         "port": given.port,
         "udp_port": given.udp_port,
         "tcp_port": given.tcp_port,
-        "advertised": tuple(given.advertise) if given.advertise else None,
+        "advertised": _hosts(given.advertise) if given.advertise else None,
+        "stun_server": _server(given.stun_server) if given.stun_server else None,
         "keys": keys_of(given.keys) if given.keys else None,
         "webhook_urls": tuple(given.webhook) if given.webhook else None,
         "webhook_key": given.webhook_key,
@@ -139,6 +144,11 @@ def _checked(config: Config) -> Config:
         value = getattr(config, name)
         if not (0 if name == "tcp_port" else 1) <= value <= 65535:
             raise BadConfig(f"{name} must be a port number")
+    for address in config.advertised:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise BadConfig(f"{address!r} is no IP address: clients cannot be told of it") from None
     _check_relays(config)
     for name in ("drain_s", "loudest", "loudest_above"):
         if getattr(config, name) < 0:
@@ -147,6 +157,21 @@ def _checked(config: Config) -> Config:
     if key not in config.keys:
         raise BadConfig("webhook key is not among the API keys")
     return replace(config, webhook_key=key)
+
+
+def _hosts(given: Sequence[str]) -> tuple[str, ...]:
+    """Addresses as sockets take them: IPv6 without the brackets that URLs need."""
+    return tuple(host[1:-1] if host[:1] + host[-1:] == "[]" else host for host in given)
+
+
+_SERVER = re.compile(r"(\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[^:\s\[\]]+))(:(?P<port>\d{1,5}))?")
+
+
+def _server(text: str) -> tuple[str, int]:
+    found = _SERVER.fullmatch(text)
+    if found is None or not 0 < int(found["port"] or 3478) < 65536:
+        raise BadConfig(f"{text!r} is no server: write HOST:PORT, or [ADDRESS]:PORT for IPv6")
+    return found["six"] or found["host"], int(found["port"] or 3478)
 
 
 _RELAY = re.compile(
@@ -223,11 +248,12 @@ def _table(value: Any) -> dict[str, str]:
 
 _FILE: dict[str, tuple[str, _Reader]] = {
     "port": ("port", _number),
-    "bind_addresses": ("bind", _texts),
+    "bind_addresses": ("bind", lambda value: _hosts(_texts(value))),
     "keys": ("keys", _table),
     "rtc.udp_port": ("udp_port", _number),
     "rtc.tcp_port": ("tcp_port", _number),
-    "rtc.advertised_addresses": ("advertised", _texts),
+    "rtc.advertised_addresses": ("advertised", lambda value: _hosts(_texts(value))),
+    "rtc.stun_server": ("stun_server", lambda value: _server(_text(value))),
     "room.auto_create": ("auto_create", _flag),
     "room.empty_timeout": ("empty_timeout_s", _number),
     "room.departure_timeout": ("departure_timeout_s", _number),

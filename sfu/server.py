@@ -90,6 +90,7 @@ class Server:
             udp_port=config.udp_port,
             tcp_port=config.tcp_port,
             advertised=config.advertised,
+            stun_server=config.stun_server,
             loopback=config.loopback,
         )
         server = cls(config, await Endpoint.open(settings))

@@ -61,6 +61,8 @@ def sfu_program(settings: Settings, key: ApiKey) -> Program:
         argv += ["--bind", address]
     for address in media.advertised_addresses:
         argv += ["--advertise", address]
+    if media.stun_server:
+        argv += ["--stun-server", media.stun_server]
     argv += ["--udp-port", str(media.rtc_udp_port), "--tcp-port", str(media.rtc_tcp_port)]
     argv += _relays(settings)
     argv += ["--webhook", webhook_url(settings), "--drain-s", str(media.drain_s)]

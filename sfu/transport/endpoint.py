@@ -1,6 +1,7 @@
 """The sockets every participant shares: one UDP port and one TCP port for all."""
 
 import asyncio
+import errno
 import ipaddress
 import logging
 import socket
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from aioice.ice import get_host_addresses
 from aiortc import RTCCertificate
 
+from sfu.transport.discovery import Server, addresses_seen
 from sfu.transport.egress import Egress
 from sfu.transport.icelite import Credentials, Gate, Refused, parse_request
 from sfu.transport.path import Path, TcpPath, UdpPath, bind_tcp, bind_udp
@@ -34,6 +36,7 @@ class EndpointSettings:
 
     `advertised`: the addresses told to clients; empty: those of this host, with 127.0.0.1 if only
     loopback is bound, if there is no other, or if `loopback` is set (development).
+    `stun_server`: asked at start what address we are seen at; that is told instead of our own.
     `consent_timeout`: seconds without an authenticated check before a peer is given up;
     `unattended_timeout`: the same while the client's signalling is gone too, as after a crash.
     Clients check every 2 (Chromium) to 6 seconds (RFC 7675).
@@ -43,6 +46,7 @@ class EndpointSettings:
     udp_port: int = 7882
     tcp_port: int = 7881
     advertised: tuple[str, ...] = ()
+    stun_server: Server | None = None
     loopback: bool = False
     consent_timeout: float = 15.0
     unattended_timeout: float = 10.0
@@ -59,7 +63,8 @@ class Endpoint:
         self.stats: Counter[str] = Counter()
         self.egress = Egress(self.stats)
         self._loop = asyncio.get_running_loop()
-        self._sockets: list[socket.socket] = []
+        self._sockets: dict[socket.socket, list[str]] = {}
+        """With the addresses that clients are told for each."""
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.Task[None] | None = None
         self._gate = Gate()
@@ -74,13 +79,15 @@ class Endpoint:
         endpoint = cls(settings)
         try:
             for host in settings.bind:
-                endpoint._listen_udp(host)
+                endpoint._bind_udp(host)
                 if settings.tcp_port:
                     await endpoint._listen_tcp(host)
+            await endpoint._discover()
+            endpoint.candidates = tuple(endpoint._gather())
         except OSError:
             await endpoint.close()
             raise
-        endpoint.candidates = tuple(endpoint._gather())
+        endpoint._listen_udp()
         endpoint._sweeper = asyncio.create_task(endpoint._sweep_forever())
         return endpoint
 
@@ -107,10 +114,40 @@ class Endpoint:
 
     # -- sockets
 
-    def _listen_udp(self, host: str) -> None:
-        udp = bind_udp(host, self._settings.udp_port)
-        self._sockets.append(udp)
-        self._loop.add_reader(udp.fileno(), self._readable, udp, len(self._sockets))
+    def _bind_udp(self, host: str) -> None:
+        """A wildcard becomes a socket for each address, where there are several.
+
+        A socket that is bound to no address answers from the one that the route prefers; a client
+        that checked another of our addresses takes it for a stranger's (RFC 8445, 7.2.5.2.1).
+        """
+        found = self._addresses_of(host)
+        loopback = _loopback(host)
+        if host not in WILDCARDS or len(set(found) - {loopback}) < 2:
+            self._sockets[bind_udp(host, self._settings.udp_port)] = found
+            return
+        # Loopback too: clients on this machine need not be told.
+        for address in dict.fromkeys([*found, loopback]):
+            told = [address] if address in found else []
+            try:
+                self._sockets[bind_udp(address, self._settings.udp_port)] = told
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL:
+                    raise
+                logger.warning("%s; clients are not told of it", error.strerror)
+
+    def _listen_udp(self) -> None:
+        for index, udp in enumerate(self._sockets):
+            self._loop.add_reader(udp.fileno(), self._readable, udp, index)
+
+    async def _discover(self) -> None:
+        """Ask the STUN server what address each socket is seen at, where one is named."""
+        if self._settings.stun_server is None:
+            return
+        asking = [udp for udp, addresses in self._sockets.items() if addresses]
+        seen = await addresses_seen(asking, self._settings.stun_server)
+        for udp in asking:
+            self._sockets[udp] = [seen[udp]] if udp in seen else []
+        logger.info("clients are told of %s", ", ".join(seen.values()))
 
     async def _listen_tcp(self, host: str) -> None:
         listening = bind_tcp(host, self._settings.tcp_port)
@@ -120,20 +157,24 @@ class Endpoint:
         self._servers.append(server)
 
     def _gather(self) -> list[str]:
-        values: list[str] = []
-        addresses = self._settings.advertised
-        for udp in self._sockets:
-            host, port = udp.getsockname()[:2]
-            for address in addresses or self._addresses_of(host):
-                # An address told twice (by two sockets) is one candidate.
-                values.append(_udp_candidate(address, port, len(values)))
-        tcp_port = self._settings.tcp_port
-        if tcp_port:
-            hosts = [udp.getsockname()[0] for udp in self._sockets]
-            found = addresses or [a for host in hosts for a in self._addresses_of(host)]
-            for index, address in enumerate(found):
-                values.append(_tcp_candidate(address, tcp_port, index))
-        return list(dict.fromkeys(values))
+        told: dict[tuple[str, int], None] = {}  # in order, each once
+        for udp, addresses in self._sockets.items():
+            port, six = udp.getsockname()[1], udp.family == socket.AF_INET6
+            given = [a for a in self._settings.advertised if (":" in a) == six]
+            if self._settings.stun_server is not None:
+                given += addresses
+            elif not self._settings.advertised:
+                given = addresses
+            told.update(((address, port), None) for address in given)
+        missing = set(self._settings.advertised) - {address for address, _ in told}
+        if missing:
+            family = "IPv6" if ":" in min(missing) else "IPv4"
+            raise OSError(f"cannot advertise {min(missing)}: nothing is bound for {family}")
+        values = [_udp_candidate(*one, index) for index, one in enumerate(told)]
+        if self._settings.tcp_port:
+            for index, address in enumerate(dict.fromkeys(address for address, _ in told)):
+                values.append(_tcp_candidate(address, self._settings.tcp_port, index))
+        return values
 
     def _addresses_of(self, host: str) -> list[str]:
         if host not in WILDCARDS:
@@ -144,7 +185,7 @@ class Endpoint:
             for address in get_host_addresses(use_ipv4=not six, use_ipv6=six)
             if not ipaddress.ip_address(address).is_link_local
         ]
-        loopback = "::1" if six else "127.0.0.1"
+        loopback = _loopback(host)
         if (self._settings.loopback or not found) and loopback not in found:
             found.append(loopback)
         return found
@@ -303,6 +344,10 @@ def _fingerprint(certificate: RTCCertificate) -> str:
         if fingerprint.algorithm == "sha-256":
             return f"sha-256 {fingerprint.value}"
     raise RuntimeError("the certificate has no sha-256 fingerprint")
+
+
+def _loopback(wildcard: str) -> str:
+    return "::1" if wildcard == "::" else "127.0.0.1"
 
 
 def _udp_candidate(address: str, port: int, index: int) -> str:

@@ -86,6 +86,24 @@ def test_missing_file_and_missing_keys(tmp_path: Path) -> None:
     assert Config().port == 7880
 
 
+def test_addresses_of_both_families() -> None:
+    flags = ["--dev", "--bind", "[::]", "--bind", "0.0.0.0", "--advertise", "[2001:db8::1]"]
+    config = read([*flags, "--stun-server", "stun.example.org"], {})
+    assert config.bind == ("::", "0.0.0.0")
+    assert config.advertised == ("2001:db8::1",)
+    assert config.stun_server == ("stun.example.org", 3478)
+    six = read(["--dev", "--stun-server", "[2001:db8::1]:19302"], {})
+    assert six.stun_server == ("2001:db8::1", 19302)
+
+
+@pytest.mark.parametrize("server", ["a:b", "2001:db8::1", "a:70000", "a:0"])
+def test_wrong_addresses(server: str) -> None:
+    with pytest.raises(BadConfig, match="is no server"):
+        read(["--dev", "--stun-server", server], {})
+    with pytest.raises(BadConfig, match="is no IP address"):
+        read(["--dev", "--advertise", "example.org"], {})
+
+
 def test_relays(tmp_path: Path) -> None:
     secret = tmp_path / "turn.secret"
     secret.write_text("shared\n")
