@@ -11,10 +11,11 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 from livekit.protocol import models, rtc
+from prometheus_client import CollectorRegistry
 
 from sfu.config import Config
 from sfu.hall import Hall, Tasks
@@ -22,9 +23,12 @@ from sfu.http import metrics
 from sfu.http.twirp import RoomService
 from sfu.http.webhook import Webhooks
 from sfu.http.ws import Door
+from sfu.pulse import Lag, Rate, pulse
+from sfu.room.drops import DropCounts
 from sfu.room.floor import FloorLimits
 from sfu.room.forwarding import Forwarding
 from sfu.room.room import Limits
+from sfu.room.totals import Totals
 from sfu.signal import token
 from sfu.signal.registry import Registry
 from sfu.signal.relays import Relays
@@ -53,6 +57,10 @@ class Server:
         self.endpoint = endpoint
         self.tasks = Tasks()
         self.counts: Counter[str] = Counter()
+        self.drops: DropCounts = Counter()
+        self.prometheus = CollectorRegistry()
+        lag = Lag(metrics.stall_histogram(self.prometheus))
+        self.figures = metrics.Figures(Totals(), lag, Rate(), Rate())
         limits = Limits(
             empty_timeout_s=config.empty_timeout_s,
             departure_timeout_s=config.departure_timeout_s,
@@ -61,7 +69,7 @@ class Server:
         floor = FloorLimits(places=config.loudest, above=config.loudest_above)
         self.registry = Registry(
             lambda name: Hall(self),
-            lambda: Forwarding(floor),
+            lambda: Forwarding(floor, drops=self.drops, totals=self.figures.totals),
             limits=limits,
             auto_create=config.auto_create,
             resume_timeout_s=config.resume_timeout_s,
@@ -105,26 +113,20 @@ class Server:
         app = web.Application(client_max_size=1 << 20)
         service = RoomService(self.registry, self.config.keys, clock, self.settle)
         app.add_routes(self.door.routes() + service.routes())
-        app.add_routes(metrics.routes(self.registry, self._counts()))
+        app.add_routes(metrics.routes(self.registry, self.prometheus, self.figures, self._counts()))
         # No access log: clients' URLs carry tokens.
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()
         for host in self.config.bind:
             await web.TCPSite(self._runner, host, self.config.port).start()
 
-    def _counts(self) -> dict[str, Callable[[], dict[str, int]]]:
-        def dropped() -> dict[str, int]:
-            total: Counter[str] = Counter()
-            for signalling in self.registry.rooms.values():
-                total.update({str(k): n for k, n in signalling.room.forwarding.drops.items()})
-            return total
-
+    def _counts(self) -> dict[str, Callable[[], Mapping[str, int]]]:
         return {
             "transport": lambda: self.endpoint.stats,
             "signal": lambda: self.door.counts,
             "webhooks": lambda: self.webhooks.counts,
             "data": lambda: self.counts,
-            "rtp_dropped": dropped,
+            "rtp_dropped": lambda: {str(drop): n for drop, n in self.drops.items()},
         }
 
     def settle(self, signalling: Signalling) -> None:
@@ -157,6 +159,7 @@ class Server:
         """Serve until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tick_forever(), name="tick")
+            group.create_task(pulse(self.figures.lag), name="pulse")
             group.create_task(self.webhooks.run(), name="webhooks")
 
     async def _tick_forever(self) -> None:
@@ -169,10 +172,16 @@ class Server:
                 except Exception:  # one room's fault must not stop the others' media
                     log.exception("tick of a room failed")
             self.registry.tick(now)
+            self._measure(now.monotonic)
             if not self.registry.occupied:
                 self._empty.set()
             self.wake()
             self.webhooks.put(self.registry.take_events())
+
+    def _measure(self, now: float) -> None:
+        figures = self.figures
+        figures.incoming.note(figures.totals.octets_in, now)
+        figures.outgoing.note(figures.totals.octets_out, now)
 
     def _tick(self, signalling: Signalling, now: Moment) -> None:
         hall = signalling.around

@@ -4,6 +4,7 @@ from collections.abc import Hashable
 
 from sfu.room.drops import Drop, DropCounts
 from sfu.room.routes import Routes
+from sfu.room.totals import Totals
 from sfu.rtp import feedback, rtcp
 from sfu.rtp.packet import Malformed
 from sfu.rtp.rtcp import Block, SenderReport
@@ -12,13 +13,15 @@ from sfu.rtp.rtcp import Block, SenderReport
 class Feedback:
     """Takes compounds apart. BYE and SDES say nothing that signalling does not say better."""
 
-    def __init__(self, routes: Routes, drops: DropCounts) -> None:
+    def __init__(self, routes: Routes, drops: DropCounts, totals: Totals) -> None:
+        self._totals = totals
         self._routes = routes
         self._drops = drops
         self.estimates: dict[Hashable, int] = {}
 
     def receive(self, peer: Hashable, data: bytes, now: float) -> None:
         """One compound packet; what follows a broken part is dropped."""
+        self._totals.rtcp_in += 1
         try:
             for block in rtcp.walk(data):
                 self._block(peer, block, now)
@@ -34,7 +37,9 @@ class Feedback:
         elif block.packet_type == rtcp.RTPFB and block.subtype == feedback.NACK:
             subscription = self._routes.by_ssrc.get((peer, feedback.media_ssrc(block)))
             if subscription is not None:
-                subscription.retransmit(feedback.nacked(block), now)
+                asked = list(feedback.nacked(block))
+                self._totals.nacks_in += len(asked)
+                subscription.retransmit(asked, now)
         elif block.packet_type == rtcp.RTPFB and block.subtype == feedback.TRANSPORT_CC:
             link = self._routes.links.get(peer)
             if link is not None:
@@ -70,6 +75,7 @@ class Feedback:
                 subscription.received_report(report, now)
 
     def _key_frame(self, peer: Hashable, ssrc: int, now: float) -> None:
+        self._totals.plis_in += 1
         subscription = self._routes.by_ssrc.get((peer, ssrc))
         if subscription is not None and subscription.flows:
             subscription.request_key_frame(now)

@@ -22,6 +22,7 @@ from sfu.room.receiver import Receiver, Stream, StreamLimit
 from sfu.room.routes import Routes
 from sfu.room.speakers import Speakers
 from sfu.room.subscription import Subscription
+from sfu.room.totals import Totals
 from sfu.room.view import ExtensionPlan, View
 from sfu.rtp import extension, packet, rtcp, rtx
 from sfu.rtp.packet import Header, Malformed
@@ -46,17 +47,24 @@ REPORT_INTERVAL = 1.0
 class Forwarding:
     """The routing table of one room. Pure: packets and time come in, `drain` gives what goes out.
 
-    Peers are named by any hashable key of the caller's.
+    Peers are named by any hashable key of the caller's. `drops` and `totals`: shared by all rooms.
     """
 
-    def __init__(self, floor: FloorLimits | None = None) -> None:
-        self.drops: DropCounts = Counter()
+    def __init__(
+        self,
+        floor: FloorLimits | None = None,
+        *,
+        drops: DropCounts | None = None,
+        totals: Totals | None = None,
+    ) -> None:
+        self.drops: DropCounts = Counter() if drops is None else drops
+        self.totals = totals or Totals()
         self._floor = Floor(floor or FloorLimits(), self.drops)
         self.repairing = False
         """Packets of publishers are missing: `repair` is to be called every few milliseconds."""
-        self._outbox = Outbox(self.drops)
+        self._outbox = Outbox(self.drops, self.totals)
         self._routes = Routes()
-        self._feedback = Feedback(self._routes, self.drops)
+        self._feedback = Feedback(self._routes, self.drops, self.totals)
         self._speakers = Speakers()
         self._next_report = float("-inf")
 
@@ -198,6 +206,8 @@ class Forwarding:
 
     def rtp(self, upstream: Hashable, data: bytes, now: float) -> None:
         """A decrypted RTP packet from a publisher. Hot path."""
+        self.totals.packets_in += 1
+        self.totals.octets_in += len(data)
         receiver = self._routes.receivers.get(upstream)
         if receiver is None:
             self.drops[Drop.UNKNOWN_PEER] += 1

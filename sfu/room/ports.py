@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 from sfu.room.drops import Drop, DropCounts
 from sfu.room.events import Event, QualityDemand
+from sfu.room.totals import Totals
 from sfu.rtp import feedback
 
 Kind = Literal["audio", "video"]
@@ -41,7 +42,8 @@ class Batches:
 class Outbox:
     """Collects the packets and events of one room until they are drained; bounded."""
 
-    def __init__(self, drops: DropCounts) -> None:
+    def __init__(self, drops: DropCounts, totals: Totals | None = None) -> None:
+        self.totals = totals or Totals()
         self._drops = drops
         self._batches = Batches()
 
@@ -50,6 +52,11 @@ class Outbox:
         packets = self._batches.packets
         if len(packets) < MAX_PACKETS:
             packets.append((peer, packet, rtcp))
+            if rtcp:
+                self.totals.rtcp_out += 1
+            else:
+                self.totals.packets_out += 1
+                self.totals.octets_out += len(packet)
         else:
             self._drops[Drop.BATCH_FULL] += 1
 
@@ -95,10 +102,12 @@ class ClientSource:
         """Send a PLI, if the layer's SSRC is known yet."""
         ssrc = self._ssrcs[layer]
         if ssrc is not None:
+            self._outbox.totals.plis_out += 1
             self._send(feedback.build_pli(FEEDBACK_SSRC, ssrc))
 
     def nack(self, layer: int, sequences: Sequence[int]) -> None:
         """Ask for packets of a layer again; only a layer with packets can miss some."""
+        self._outbox.totals.nacks_out += len(sequences)
         self._send(feedback.build_nack(FEEDBACK_SSRC, self._ssrcs[layer] or 0, sequences))
 
     def demand(self, layers: tuple[bool, ...]) -> None:

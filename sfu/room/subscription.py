@@ -379,4 +379,5 @@ class Subscription:
             else:
                 self._budget -= 1
                 self.stats.resent += 1
+                self._outbox.totals.resent += 1
                 self._outbox.packet(self.downstream, sent.prefix + sent.payload, rtcp=False)

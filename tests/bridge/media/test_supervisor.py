@@ -339,7 +339,8 @@ def test_the_programs_of_a_bridge(tmp_path: Path) -> None:
     key = ApiKey("k", SECRET)
     sfu = sfu_program(settings, key)
     line = " ".join(sfu.argv)
-    assert "-m sfu --port 7890 --bind 127.0.0.1 --advertise 192.0.2.1 --stun-server stun.example.org:3478" in line
+    assert "-m sfu --port 7890 --bind 127.0.0.1 --advertise 192.0.2.1" in line
+    assert "--stun-server stun.example.org:3478 --udp-port" in line
     assert "--udp-port 7882 --tcp-port 7881 --turn-url turn:relay.example.org" in line
     assert f"--turn-secret-file {tmp_path / 'turn.secret'} --turn-ttl 14400" in line
     assert "--webhook http://127.0.0.1:29332/media/webhook" in line

@@ -205,6 +205,7 @@ def test_the_bandwidth_of_who_is_left_out_is_not_set_aside() -> None:
     assert [s[0].heard for s in routes.subscriptions.values()] == [True, False, True, True]
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.lists(st.sampled_from([SILENT, SILENT, SOFT, LOUD, None]), min_size=4, max_size=4),
