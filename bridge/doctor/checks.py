@@ -13,6 +13,7 @@ from bridge.doctor import (
     parts,
     room,
     sealed,
+    voices,
     web,
 )
 from bridge.doctor.visit import Visit
@@ -81,6 +82,7 @@ CHECKS: tuple[Check[Visit], ...] = (
     ),
     Check("scribe.ready", parts.scribe, ("bridge.web",)),
     Check("scribe.engines", engines.engines, ("config.readable",), patience_s=20),
+    Check("scribe.voices", voices.voices, ("config.readable",), patience_s=120),
 )
 
 FROM_OUTSIDE = frozenset(

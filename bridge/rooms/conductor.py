@@ -296,7 +296,7 @@ class Conductor:
             log.warning("a segment of %s has no conference or no speaker", heard.conference)
             return
         if heard.final and not heard.text:
-            # The second pass says that nobody said this: noise, or the words of another voice.
+            # The last pass says that these words are in another part, of another voice.
             if not await ledger.touched(heard.segment):
                 await forgetting.forget(ledger, [heard.segment], by="", why="replaced")
             return

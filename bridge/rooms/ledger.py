@@ -261,8 +261,8 @@ class Ledger(Saying):
     ) -> None:
         """Store something said, and post it. What is stored already is not posted again.
 
-        `final`: the second pass says it better. Where a person has corrected it, or had it
-        deleted, no machine has a word to say.
+        `final`: the last pass over a shared microphone says it better. Where a person has corrected
+        it, or had it deleted, no machine has a word to say.
         """
         history = await self.stores.utterances.history(self.conn, utterance.segment)
         if any(one.editor or not one.text for one in history):

@@ -128,7 +128,7 @@ class Erase:
 class Heard:
     """A final segment. Times are milliseconds since the conference's start.
 
-    `voice`: "" or "V1", "V2"... `final`: of the second pass, after the meeting.
+    `voice`: "" or "V1", "V2"... `final`: of the last pass over a shared microphone.
     """
 
     conference: str

@@ -13,7 +13,7 @@ from bridge.store.text import plain
 What = Literal["utterance", "peer_utterance", "document", "meeting"]
 Why = Literal["redacted", "asked", "person", "retention", "replaced", "elsewhere"]
 """By a redaction of the message; by command; an erasure of one person's words; too old; by the
-second pass; at the site where it was said."""
+last pass; at the site where it was said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

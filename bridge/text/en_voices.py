@@ -19,9 +19,5 @@ VOICES: dict[str, str] = {
         "{prefix} room-mic @name off where not; without a name it is your own."
     ),
     "room_mic.many": "So many microphones cannot be marked as shared; take one back first.",
-    "voices.heard": (
-        "Several people seem to speak at {name}’s microphone. To have their voices told apart in "
-        "the text: {prefix} room-mic {user_id} on. If it is one person, do nothing."
-    ),
     "wish.not_people": "“{field}” must be a list of Matrix ids such as @name:server.",
 }

@@ -22,11 +22,6 @@ VOICES: dict[str, str] = {
     "room_mic.many": (
         "Tant de micros ne peuvent pas être signalés comme partagés ; retirez-en un d’abord."
     ),
-    "voices.heard": (
-        "Plusieurs personnes semblent parler au micro de {name}. Pour que leurs voix soient "
-        "distinguées dans le texte : {prefix} micro partagé {user_id} oui. S’il n’y a qu’une "
-        "personne, ne faites rien."
-    ),
     "wish.not_people": (
         "« {field} » doit être une liste d’identifiants Matrix tels que @nom:serveur."
     ),

@@ -97,7 +97,7 @@ async def test_what_others_said_in_the_same_message_is_posted_again(world: World
 
 
 async def forget(world: World, segment: str) -> None:
-    """The second pass says that there was nothing."""
+    """The last pass says that there was nothing."""
     await world.segment(segment, ALICE, "", rev=9, **{"pass": "final"})
 
 
@@ -115,7 +115,7 @@ async def test_what_waits_is_never_sent(world: World) -> None:
     assert (log.by_user, log.why) == ("", "replaced")
 
 
-async def test_the_second_pass_does_not_take_back_what_a_person_wrote(world: World) -> None:
+async def test_the_last_pass_does_not_take_back_what_a_person_wrote(world: World) -> None:
     room = await call(world)
     await world.segment("s1", ALICE, "a mist ache")
     await room.send()
