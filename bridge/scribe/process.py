@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import logging
 import os
-import signal
 import socket
 import sqlite3
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 from bridge import config, recognition
 from bridge.errors import ConfigError
 from bridge.recognition import Engine
+from bridge.scribe import ending as end
 from bridge.scribe import frames
 from bridge.scribe.delivery import Delivery
 from bridge.scribe.diarizer import options as options_of_voices
@@ -42,6 +42,7 @@ SPOOL_RETRY_S = 1.0
 REMEMBERED = 200
 """Stopped sessions still told of to a bridge that connects later."""
 END_S = 9.0
+"""For sessions to finish what was said; the process has `ending.PATIENCE_S` in all."""
 
 
 class Scribe:
@@ -282,18 +283,17 @@ async def serve(
 ) -> None:
     """Run a scribe until SIGTERM or SIGINT. Raises SpoolError or OSError when it cannot start."""
     ending = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ending.set)
-    spool = await Spool.open(spool_file)
-    try:
-        listening = bind(path)
+    with end.told(ending):
+        spool = await Spool.open(spool_file)
         try:
-            await Scribe(spool, engine, diarizer).run(listening, ending)
+            listening = bind(path)
+            try:
+                await Scribe(spool, engine, diarizer).run(listening, ending)
+            finally:
+                os.unlink(path)
         finally:
-            os.unlink(path)
-    finally:
-        await spool.close()
+            await spool.close()
+    end.done()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
