@@ -113,7 +113,7 @@ check:
 	$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --format=total
 	$(BIN)/coverage report --show-missing --skip-covered --fail-under=100 \
-	  --include='bridge/domain/*,bridge/text/*,bridge/ids.py,sfu/rtp/*,sfu/bandwidth/*,sfu/room/*,sfu/signal/*'
+	  --include='bridge/domain/*,bridge/text/*,bridge/ids.py,sfu/rtp/*,sfu/bandwidth/*,sfu/room/*,sfu/signal/*,bridge/scribe/activity.py,bridge/scribe/bleed.py,bridge/scribe/merge.py,bridge/scribe/sentences.py,bridge/scribe/reel.py,bridge/scribe/voices.py,bridge/scribe/engines/parts.py'
 
 clean:
 	rm -rf $(VENV) $(SYNAPSE_VENV) $(DIARIZATION_VENV) $(VENDOR) bridge/web/node_modules $(CLIENTS) $(ENCRYPTED)/node_modules .mypy_cache .ruff_cache \

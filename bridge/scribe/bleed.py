@@ -53,6 +53,8 @@ class Bleed(Generic[Track]):
         self._heard: deque[tuple[Track, Piece]] = deque(maxlen=REMEMBERED)
         self._held: list[_Held[Track]] = []
         self._left: dict[Track, int] = {}
+        self._shown: deque[str] = deque(maxlen=REMEMBERED)
+        """Segments of which interims were let through."""
 
     def joined(self, track: Track) -> Activity:
         """A track is heard from now on: where its levels and utterances are noted."""
@@ -68,10 +70,17 @@ class Bleed(Generic[Track]):
 
     def shows(self, track: Track, piece: Piece) -> bool:
         """Whether an interim may be shown: nobody louder speaks meanwhile."""
-        return not self._louder(track, piece.start_ms, self._tracks[track].newest_ms)
+        if self._louder(track, piece.start_ms, self._tracks[track].newest_ms):
+            return False
+        if piece.segment not in self._shown:
+            self._shown.append(piece.segment)
+        return True
 
     def final(self, track: Track, piece: Piece, now_ms: int) -> list[tuple[Track, Piece]]:
-        """A final has come; which may be told now, in order."""
+        """A final has come; which may be told now, in order.
+
+        One with an empty text takes back what was shown: all of it was another's.
+        """
         self._heard.append((track, piece))
         self._held.append(_Held(track, piece, now_ms + HOLD_MS))
         return self.due(now_ms)
@@ -118,7 +127,7 @@ class Bleed(Generic[Track]):
         }
 
     def _own(self, track: Track, piece: Piece) -> Piece | None:
-        """What of a piece its speaker said; None: nothing."""
+        """What of a piece its speaker said; None: nothing, and nothing of it was shown."""
         words = list(piece.words)
         copies: set[int] = set()
         for other in {t for t, _ in self._heard if t != track and t in self._tracks}:
@@ -127,7 +136,7 @@ class Bleed(Generic[Track]):
             return piece
         own = [word for at, word in enumerate(words) if at not in copies]
         if not own:
-            return None
+            return replace(piece, text="", words=()) if piece.segment in self._shown else None
         text = " ".join(word[0] for word in own)
         return replace(piece, text=text, words=tuple(own), start_ms=own[0][1], end_ms=own[-1][2])
 

@@ -327,7 +327,7 @@ class Session:
     async def _final(self, piece: Piece, ear: Ear) -> None:
         if ear.track.identity in self._wanted.opted_out:
             return
-        if self.order.transcript:
+        if self.order.transcript and piece.text:  # an empty one only clears the screen
             await self._shared.told(ear.track.identity, piece, self._segment(piece, ear))
         self._caption(piece, ear)
 

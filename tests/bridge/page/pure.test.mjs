@@ -289,3 +289,13 @@ test('who publishes elsewhere is no further person here', async () => {
   // The vector of MSC4195.
   assert.equal(await hashedIdentity('@alice:example.com', 'DEVICE123', 'memberABC'), 'J+T45tGruxc+HrUOqJJlyQSV33m728Cme4+vt8/SWrU');
 });
+
+test('an empty final takes an interim off the screen, for good', () => {
+  const model = new CaptionModel();
+  model.put(said('s1', 'bonjour à', false), 0);
+  assert.deepEqual(texts(model, 100), [['bonjour à']]);
+  assert.equal(model.put(said('s1', ''), 200), false);
+  assert.deepEqual(texts(model, 200), []);
+  model.put(said('s1', 'bonjour à tous', false), 300);
+  assert.deepEqual(texts(model, 300), []);
+});

@@ -224,3 +224,30 @@ def test_activity_of_a_track() -> None:
         activity.level(at * 16, -20.0)
     assert math.isclose(activity.loudness(199_000, 199_000), -20.0, abs_tol=0.01)
     assert activity.loudness(0, 1000) == SILENT_DB
+
+
+def test_a_copy_that_was_shown_is_taken_back(call: Call) -> None:
+    first = call.hears("a")
+    call.hears("b", (1000, 3400, FAINT))
+    interim = piece("we agreed on", final=False, name="b-0")
+    assert call.bleed.shows("b", interim)  # the louder microphone's words are still on their way
+    assert call.bleed.shows("b", interim)
+    for at in range(1000, 3400, 30):
+        first.level((30_000 + at) * 16, LOUD)
+    second = call.bleed.joined("b")
+    for at in range(1000, 3400, 30):
+        second.level((30_000 + at) * 16, FAINT)
+    first.speech(31_000 * 16)
+    first.ended(33_400 * 16)
+    first.answered()
+    said = piece(SAID, 31_000, name="a-0")
+    assert call.bleed.final("a", said, 0) == [("a", said)]
+    copy = piece(SAID, 31_060, name="b-0")
+    ((track, told),) = call.bleed.final("b", copy, 100)
+    assert (track, told.segment, told.text, told.words) == ("b", "b-0", "", ())
+    assert call.bleed.final("b", piece(SAID, 31_060, name="b-1"), 200) == []
+
+
+def test_a_track_nobody_knows_has_nothing_to_forget(call: Call) -> None:
+    call.bleed.left("nobody", 0)
+    assert call.bleed.rest() == []

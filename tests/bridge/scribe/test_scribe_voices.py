@@ -67,6 +67,13 @@ def test_a_reel_is_bounded_and_gives_its_end() -> None:
     assert Reel(1).joined().pcm == b""
 
 
+def test_audio_that_goes_on_is_one_stretch() -> None:
+    reel = Reel(10 * RATE)
+    reel.add(b"ab" * RATE, 5)
+    reel.add(b"cd" * RATE, 5 + RATE)
+    assert reel.joined().pcm == b"ab" * RATE + b"cd" * RATE
+
+
 # ---- the roster
 
 
