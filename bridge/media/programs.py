@@ -16,6 +16,10 @@ from bridge import recognition
 from bridge.config import Settings
 from bridge.media.keys import ApiKey
 
+SCRIBE_DRAIN_S = 12.0
+"""Beside what every program gets to end: it finishes what was said, and gives up by itself after
+16 s (bridge.scribe.ending)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
@@ -99,6 +103,7 @@ def scribe_program(settings: Settings, options: Sequence[str] = ()) -> Program:
         name="scribe",
         argv=tuple(argv),
         healthy=lambda: answers_socket(socket),
+        drain_s=SCRIBE_DRAIN_S,
         files={engines: recognition.to_json(settings.scribe.engines, settings.base)},
     )
 
