@@ -74,9 +74,10 @@ class Site:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            parts = (self.world.rooms, self.links, self.exchange, self.shares, self.world.errands)
-            for part in parts:
+            for part in (self.world.rooms, self.links, self.exchange, self.shares):
                 tasks.create_task(part.run())
+            if self.sites.on_errands:
+                tasks.create_task(self.world.errands.run())
 
     def hide(self, server: str) -> None:
         """This site's homeserver does not know (yet) that another's bot is in the room."""
@@ -104,6 +105,8 @@ class Sites:
     states: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     servers: set[str] = field(default_factory=set)
     strangers: set[str] = field(default_factory=set)
+    on_errands: bool = False
+    """Whether errands are done by themselves; else a test has them done when it wants."""
 
     async def is_server_joined(self, room_id: str, server: str) -> bool:
         return server in self.servers

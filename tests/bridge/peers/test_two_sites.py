@@ -277,6 +277,7 @@ def _record(sites: Sites) -> dict[str, Any]:
 
 async def test_what_is_deleted_at_one_site_is_gone_at_all(sites: Sites) -> None:
     a, b = sites.of["a"], sites.of["b"]
+    sites.on_errands = True
     async with sites.at_work():
         await enters(a, ALICE, "PA1")
         await until(lambda: _follows(b, "a"))
