@@ -2,7 +2,7 @@
 
 Live, the pipeline looks at the last minute of what a microphone said, over and over, as fast as the
 diarizer answers: whole windows over-count people less than embedding each utterance by itself
-(docs/decisions/0012). Its labels are provisional. At the end, and whenever ten minutes of speech
+(docs/decisions/0008). Its labels are provisional. At the end, and whenever ten minutes of speech
 have come together, it looks at all of them at once; what that changes is told again, under the same
 segment ids. Audio is in memory alone and bounded.
 """

@@ -3,7 +3,7 @@
 `POST /api/session` {"challenge", "secret"}, after `POST /api/session/challenge` {"user_id"}, opens
 all that its reader may read (challenges.py: a proof made for this bridge alone).
 `POST /api/session` {"openid_token", "room"} opens the live captions of that room and nothing else:
-such a token may have been shown to another site, which shows it on (docs/decisions/0017).
+such a token may have been shown to another site, which shows it on (docs/decisions/0012).
 Either answers {"session", "expires_in", "user_id"}; later requests carry
 `Authorization: Bearer <session>`; `DELETE /api/session` ends it. Kept in memory alone: after a
 restart of the bridge the page asks for a new one. No cookie, so no other site's page can use it.

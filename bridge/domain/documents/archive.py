@@ -1,6 +1,6 @@
 """What ODT and DOCX have in common: XML in a zip. The same record gives the same bytes.
 
-Written by hand: docs/decisions/0006-documents-by-hand.md says why.
+Written by hand: docs/decisions/0005-documents-by-hand.md says why.
 """
 
 from __future__ import annotations

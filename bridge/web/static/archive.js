@@ -80,7 +80,7 @@ export class Archive {
   async #challenge() {
     const body = { user_id: this.#account.userId };
     const asked = await requestJson('/api/session/challenge', { method: 'POST', body });
-    // The bridge believes messages written at its own address alone (docs/decisions/0017).
+    // The bridge believes messages written at its own address alone (docs/decisions/0012).
     if (asked.site !== location.origin) throw new Problem('otherAddress', { address: asked.site });
     return asked;
   }
