@@ -74,7 +74,7 @@ class Ear:
         finally:
             listener.finish()
             await self._stream.close()
-            await frames.aclose()  # type: ignore[attr-defined]
+            await frames.aclose()
 
     async def answer(self) -> None:
         """Tell what the engine answers, until everything said is answered."""

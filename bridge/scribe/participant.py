@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -76,7 +76,7 @@ class Track:
         """Whether its publisher sends nothing now."""
         return self.publication.muted
 
-    async def frames(self) -> AsyncIterator[bytes]:
+    async def frames(self) -> AsyncGenerator[bytes, None]:
         """PCM at 16 kHz, mono, signed 16 bit, about 30 ms at a time, until the track ends."""
         stream = rtc.AudioStream(
             self.source,

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import json
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,7 +69,7 @@ class Realtime(Remote):
         )
 
 
-class _Dialogue:
+class _Dialogue(ABC):
     """What both dialects have in common; see `Dialogue`."""
 
     slack = SLACK
@@ -102,8 +103,8 @@ class _Dialogue:
         # A word is complete when the next one begins, which is `_placed`, as far as it is known.
         return 0 if self._last is None else self._placed - MARGIN
 
-    def greeting(self) -> list[Frame]:
-        raise NotImplementedError
+    @abstractmethod
+    def greeting(self) -> list[Frame]: ...
 
     def speech(self, pcm: bytes, start: int) -> list[Frame]:
         frames: list[Frame] = []
@@ -130,14 +131,14 @@ class _Dialogue:
     def _begin(self) -> list[Frame]:
         return []
 
-    def _end(self) -> Frame:
-        raise NotImplementedError
+    @abstractmethod
+    def _end(self) -> Frame: ...
 
     def _wire(self, pcm: bytes, *, last: bool) -> bytes:
         return pcm
 
-    def _said(self, kind: str, content: dict[str, Any]) -> list[Said]:
-        raise NotImplementedError
+    @abstractmethod
+    def _said(self, kind: str, content: dict[str, Any]) -> list[Said]: ...
 
     def _append(self, pcm: bytes) -> list[Frame]:
         audio = base64.b64encode(pcm).decode("ascii")
