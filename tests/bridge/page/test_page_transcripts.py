@@ -237,6 +237,8 @@ async def test_searching_all_meetings(browser: Browser, library: Library) -> Non
         await page.get_by_text("Préciser la recherche").click()
         await page.get_by_label("Dit par").fill("bob")
         await page.keyboard.press("Enter")
+        # The text is there before it is shown: until then the form is filled in anew.
+        await expect(page.locator("#results-empty")).to_be_visible()
         await expect(page.locator("#results-empty")).to_contain_text("Essayez moins de mots")
         await page.get_by_label("Dit par").fill("")
         await page.get_by_label("Depuis le").fill("2026-09-21")
