@@ -18,6 +18,7 @@ class Routes:
         self.by_ssrc: dict[tuple[Hashable, int], Subscription] = {}
         self.receivers: dict[Hashable, Receiver] = {}
         self.links: dict[Hashable, Link] = {}
+        self._received: dict[Hashable, list[Subscription]] = {}
 
     def add_publication(self, publication: Publication) -> None:
         """Raises ValueError if the sid is taken."""
@@ -32,7 +33,7 @@ class Routes:
         if publication is None:
             return False
         for subscription in self.subscriptions.pop(sid):
-            del self.by_ssrc[subscription.downstream, subscription.ssrc]
+            self._drop(subscription)
         receiver = self.receivers.get(publication.upstream)
         if receiver is not None:
             receiver.forget(publication)
@@ -45,12 +46,13 @@ class Routes:
             raise ValueError(f"SSRC {subscription.ssrc} is taken")
         self.by_ssrc[key] = subscription
         self.subscriptions[subscription.publication.sid].append(subscription)
+        self._received.setdefault(subscription.downstream, []).append(subscription)
 
     def remove_subscription(self, subscription: Subscription) -> None:
         """Unknown subscriptions are ignored."""
         key = (subscription.downstream, subscription.ssrc)
         if self.by_ssrc.get(key) is subscription:
-            del self.by_ssrc[key]
+            self._drop(subscription)
             self.subscriptions[subscription.publication.sid].remove(subscription)
 
     def published_by(self, upstream: Hashable) -> list[str]:
@@ -59,7 +61,14 @@ class Routes:
 
     def received_by(self, downstream: Hashable) -> list[Subscription]:
         """The subscriptions of one peer."""
-        return [s for s in self.by_ssrc.values() if s.downstream == downstream]
+        return list(self._received.get(downstream, ()))
+
+    def _drop(self, subscription: Subscription) -> None:
+        del self.by_ssrc[subscription.downstream, subscription.ssrc]
+        theirs = self._received[subscription.downstream]
+        theirs.remove(subscription)
+        if not theirs:
+            del self._received[subscription.downstream]
 
     def candidates(self, upstream: Hashable, codec: Codec) -> Iterator[Publication]:
         """The publications of a peer a packet of this codec could belong to."""
